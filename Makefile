@@ -1,0 +1,66 @@
+# Everything from a bare checkout: needs Python 3.11 or newer, make, and the network for pip.
+# `make test PYTHON=python3.13` picks an interpreter; `make test ARGS='-k names'` passes words on to pytest.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= 2
+ARGS ?=
+
+.PHONY: help venv test test-fast lint types demo bench clean
+
+help:
+	@echo 'make demo       a run whose worker is killed: what it made is reaped, and the account is empty at the end'
+	@echo 'make test       all tests, with coverage (minutes)'
+	@echo 'make test-fast  unit tests and doctests (under a minute)'
+	@echo 'make lint       ruff: rules and format'
+	@echo 'make types      mypy, strict'
+	@echo 'make bench      the figures: import time, cost per run and per resource'
+	@echo 'make clean      remove the virtual environment and everything that was built'
+
+venv: $(READY)
+
+$(READY): pyproject.toml
+	@python="$(PYTHON)"; \
+	if [ -z "$$python" ]; then \
+	    for each in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	        if $$each -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	            python=$$each; break; \
+	        fi; \
+	    done; \
+	fi; \
+	if [ -z "$$python" ]; then \
+	    echo 'No Python 3.11 or newer with its venv module was found; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python' >&2; \
+	    exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$($$python --version) (about a minute, once)"; \
+	"$$python" -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# The plugin is loaded before any plugin could start measuring it: so coverage starts pytest, not the other way round.
+test: $(READY)
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+test-fast: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) tests/unit pytest_alchemy $(ARGS)
+
+lint: $(READY)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+types: $(READY)
+	$(BIN)/python -m mypy
+
+demo: $(READY)
+	@$(BIN)/python examples/demo.py
+
+bench: $(READY)
+	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .benchmarks .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,56 @@
+"""
+Cloudflare's resources, and a fake account that they live in unless a run is live.
+
+Importing this package loads none of it: each name comes with its first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_alchemy.cloudflare.d1 import D1Database, QueryResult
+    from pytest_alchemy.cloudflare.errors import (
+        CloudflareError,
+        CloudflareUnreachableError,
+        CredentialsError,
+        FakeAccountError,
+    )
+    from pytest_alchemy.cloudflare.fake.account import FakeAccount
+    from pytest_alchemy.cloudflare.kv import KVNamespace
+
+__all__ = [
+    "CloudflareError",
+    "CloudflareUnreachableError",
+    "CredentialsError",
+    "D1Database",
+    "FakeAccount",
+    "FakeAccountError",
+    "KVNamespace",
+    "QueryResult",
+]
+
+_HOME = {
+    "CloudflareError": "errors",
+    "CloudflareUnreachableError": "errors",
+    "CredentialsError": "errors",
+    "D1Database": "d1",
+    "FakeAccount": "fake.account",
+    "FakeAccountError": "errors",
+    "KVNamespace": "kv",
+    "QueryResult": "d1",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,286 @@
+"""
+Calling the API, blocking and with asyncio, from one implementation.
+
+An operation is a coroutine function that takes an `Api` and awaits nothing but it. Driven with a blocking `Api` it
+never suspends, so that it can be run to its end by hand; with an asyncio one it is awaited in the caller's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import ssl
+import threading
+import time
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlencode
+
+import httpx
+
+from pytest_alchemy.cloudflare.account import Account, account_for
+from pytest_alchemy.cloudflare.errors import CloudflareError, CloudflareUnreachableError
+from pytest_alchemy.driver import in_async_hook, run_blocking
+from pytest_alchemy.settings import Settings
+
+T = TypeVar("T")
+
+_TRIES = 3
+_LONGEST_WAIT = 10.0
+_FIRST_WAIT = 0.5
+_FIRST_WAIT_FAKE = 0.001  # a fault that was asked for needs no patience
+_RETRIED = frozenset({429, 500, 502, 503, 504})
+_NEVER_REPEATED = frozenset({"POST"})
+_TIMEOUT = httpx.Timeout(60.0, connect=10.0).as_dict()
+_LONGEST_EXCERPT = 200
+
+
+class Sender(Protocol):
+    """How a request reaches the API, and how to wait."""
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """Return the answer to *request*, its body read."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class Api:
+    """
+    The calls to one account.
+
+    Args:
+        account: The account.
+        sender: How to reach it.
+    """
+
+    def __init__(self, account: Account, sender: Sender) -> None:
+        self.account = account
+        self._sender = sender
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        data: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> Any:
+        """
+        Call *path* below the account and return the result in the envelope.
+
+        Args:
+            method: Upper-case method. All but POST are repeated when the API is overloaded or does not answer.
+            path: Path below the account, percent-encoded, with a slash at the start.
+            data: What to send as JSON; None for no body.
+            query: Arguments of the query; those that are None are left out.
+            more: What else `httpx.Request` takes (``content``, ``files``).
+
+        Raises:
+            CloudflareError: The API refused.
+            CloudflareUnreachableError: The API did not answer.
+        """
+        response = await self.fetch(method, path, data, query=query, **more)
+        try:
+            return response.json()["result"]
+        except (ValueError, KeyError, TypeError):
+            raise _error_in(response, f"{method} {path}") from None
+
+    async def fetch(
+        self,
+        method: str,
+        path: str,
+        data: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> httpx.Response:
+        """Call *path* like `call`, and return the answer itself if it is a success."""
+        url = f"{self.account.base_url}/accounts/{self.account.account_id}{path}"
+        if arguments := {name: value for name, value in (query or {}).items() if value is not None}:
+            url += "?" + urlencode(arguments)
+        if data is not None:
+            more["json"] = data
+        call = f"{method} {path}"
+        for attempt in range(1, _TRIES + 1):
+            try:
+                response = await self._sender.send(self._request(method, url, more))
+            except httpx.TransportError as error:
+                failure: Exception = CloudflareUnreachableError(call, str(error) or type(error).__name__)
+                failure.__cause__ = error
+                asked = None
+            else:
+                if response.is_success:
+                    return response
+                failure = refusal = _error_in(response, call)
+                if refusal.status not in _RETRIED:
+                    break
+                asked = refusal.retry_after
+            if method in _NEVER_REPEATED or attempt == _TRIES:
+                break
+            await self._sender.sleep(self._wait(attempt, asked))
+        raise failure
+
+    def _request(self, method: str, url: str, more: dict[str, Any]) -> httpx.Request:
+        return httpx.Request(
+            method,
+            url,
+            headers={"authorization": f"Bearer {self.account.api_token}"},
+            extensions={"timeout": _TIMEOUT},
+            **more,
+        )
+
+    def _wait(self, attempt: int, asked: float | None) -> float:
+        if asked is None:
+            first = _FIRST_WAIT if self.account.fake is None else _FIRST_WAIT_FAKE
+            asked = first * 2.0 ** (attempt - 1)
+        return min(asked, _LONGEST_WAIT)
+
+
+Operation = Callable[[Api], Coroutine[Any, Any, T]]
+
+
+def run(settings: Settings, operation: Operation[T]) -> T:
+    """Run *operation* against the account of *settings*, blocking."""
+    account = account_for(settings)
+    return run_blocking(operation(Api(account, _senders.blocking(account))))
+
+
+async def arun(settings: Settings, operation: Operation[T]) -> T:
+    """Run *operation* against the account of *settings* in the running loop."""
+    account = account_for(settings)
+    return await operation(Api(account, await _senders.asyncio(account)))
+
+
+def run_hook(settings: Settings, operation: Operation[T]) -> T | Awaitable[T]:
+    """Run *operation* as the hook that calls this has to: blocking, or by an awaitable for the engine to await."""
+    return arun(settings, operation) if in_async_hook() else run(settings, operation)
+
+
+class _BlockingSender:
+    def __init__(self, account: Account) -> None:
+        if account.fake is not None:
+            # The transport itself: a client would ask the mocks of a test, which may be for all clients.
+            self._send: Callable[[httpx.Request], httpx.Response] = _transport(account).handle_request
+        else:
+            self._send = httpx.Client(verify=_ssl_context()).send
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        response = self._send(request)
+        response.read()
+        return response
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 (nothing but blocking code drives this sender)
+
+
+class _AsyncSender:
+    def __init__(self, account: Account, client: httpx.AsyncClient | None) -> None:
+        if client is None:
+            self._send: Callable[[httpx.Request], Awaitable[httpx.Response]] = _transport(
+                account
+            ).handle_async_request
+        else:
+            self._send = client.send
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        response = await self._send(request)
+        await response.aread()
+        return response
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class _Senders:
+    """One sender per account for blocking code, and one per account and event loop."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._blocking: weakref.WeakKeyDictionary[Account, _BlockingSender] = weakref.WeakKeyDictionary()
+        self._asyncio: weakref.WeakKeyDictionary[
+            asyncio.AbstractEventLoop, dict[Account, tuple[_AsyncSender, Any]]
+        ] = weakref.WeakKeyDictionary()
+
+    def blocking(self, account: Account) -> _BlockingSender:
+        self._forget_parent()
+        with self._lock:
+            sender = self._blocking.get(account)
+            if sender is None:
+                sender = self._blocking[account] = _BlockingSender(account)
+            return sender
+
+    async def asyncio(self, account: Account) -> _AsyncSender:
+        self._forget_parent()
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            senders = self._asyncio.setdefault(loop, {})
+            known = senders.get(account)
+            if known is not None:
+                return known[0]
+            if account.fake is not None:
+                sender, keeper = _AsyncSender(account, None), None
+            else:
+                client = httpx.AsyncClient(verify=_ssl_context())
+                sender, keeper = _AsyncSender(account, client), _kept(client, senders)
+            senders[account] = (sender, keeper)
+        if keeper is not None:
+            await anext(keeper)
+        return sender
+
+    def _forget_parent(self) -> None:
+        if self._pid != os.getpid():
+            self.__init__()  # type: ignore[misc]  # connections and locks may not cross a fork
+
+
+async def _kept(client: httpx.AsyncClient, senders: dict[Account, Any]) -> AsyncGenerator[None, None]:
+    """
+    Keep *client* open until its loop ends.
+
+    A loop that is shut down properly ends its asynchronous generators while it still runs, which is the moment to
+    close connections. *senders* is emptied so that nothing keeps the loop's objects alive after it.
+    """
+    try:
+        yield
+    finally:
+        senders.clear()
+        await client.aclose()
+
+
+def _transport(account: Account) -> httpx.MockTransport:
+    from pytest_alchemy.cloudflare.fake.respx_door import transport_for
+
+    assert account.fake is not None
+    return transport_for(account.fake)
+
+
+@functools.cache
+def _ssl_context() -> ssl.SSLContext:
+    """Return the one context of this process: making one takes 20 ms."""
+    return httpx.create_ssl_context()
+
+
+def _error_in(response: httpx.Response, call: str) -> CloudflareError:
+    code, message = 0, ""
+    try:
+        error = response.json()["errors"][0]
+        code, message = int(error["code"]), str(error["message"])
+    except (ValueError, KeyError, IndexError, TypeError):
+        # A proxy in between, say; its page may be long, and is of no use but for its first words.
+        message = " ".join(response.text[:_LONGEST_EXCERPT].split()) or response.reason_phrase or "no reason given"
+    return CloudflareError(response.status_code, code, message, call, _retry_after(response))
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    try:
+        seconds = float(response.headers["retry-after"])
+    except (KeyError, ValueError):
+        return None
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+_senders = _Senders()

@@ -1,0 +1,75 @@
+"""The errors of talking to Cloudflare, real or fake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_alchemy.errors import AlchemyError
+
+
+class CloudflareError(AlchemyError):
+    """
+    The API refused a call.
+
+    Attributes:
+        status: HTTP status; 404 means that the thing does not exist.
+        code: Cloudflare's own code, 0 if the answer had none.
+        message: Cloudflare's words.
+        path: Method and path of the call.
+        retry_after: How long the API asks to wait, in seconds; None if it did not say.
+    """
+
+    def __init__(
+        self, status: int, code: int, message: str, path: str, retry_after: float | None = None
+    ) -> None:
+        super().__init__(status, code, message, path, retry_after)
+        self.status, self.code, self.message = status, code, message
+        self.path, self.retry_after = path, retry_after
+
+    def __str__(self) -> str:
+        code = f", code {self.code}" if self.code else ""
+        return f"Cloudflare refused {self.path}: {self.message} (status {self.status}{code})"
+
+
+class CloudflareUnreachableError(AlchemyError, ConnectionError):
+    """The API did not answer: whether the call took effect is unknown."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return (
+            f"Cloudflare did not answer {self.path}: {self.reason}.\n"
+            "Check the network; if CLOUDFLARE_BASE_URL is set, check that something listens there."
+        )
+
+
+class CredentialsError(AlchemyError):
+    """There are no usable credentials for the real API."""
+
+    def __init__(self, profile: str, reason: str, looked_in: Sequence[str] = ()) -> None:
+        super().__init__(profile, reason, tuple(looked_in))
+        self.profile, self.reason, self.looked_in = profile, reason, tuple(looked_in)
+
+    def __str__(self) -> str:
+        looked = f"\nLooked in {' and '.join(self.looked_in)}." if self.looked_in else ""
+        return (
+            f"No Cloudflare credentials for profile {self.profile!r}: {self.reason}.{looked}\n"
+            "Set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID, write them into the profile's file as "
+            '{"api_token": ..., "account_id": ...}, or leave out --alchemy-live to use the fake account.'
+        )
+
+
+class FakeAccountError(AlchemyError):
+    """The file of a fake account cannot be used."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return (
+            f"The fake account {self.path} cannot be used: {self.reason}.\n"
+            "Give another file with --alchemy-fake-account, or remove this one."
+        )

@@ -1,0 +1,133 @@
+"""
+Two ways for httpx clients of this process to reach a fake account.
+
+* `transport_for` is for a client of our own: a respx router that is never started, so nothing global changes.
+* `answering` is for everybody else's clients: while it is open, whatever httpx sends to ``api.cloudflare.com`` is
+  answered by the account. It stands below the clients and above their connections, for that one host only, so a
+  user's own respx mocks for other hosts work as ever, whenever they were started. For this one host the account
+  goes before a respx route; to answer differently, use `FakeAccount.fail`. Clients with a transport of their own
+  (an ``httpx.MockTransport``, say) never reach the network and are left alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import respx
+
+from pytest_alchemy.cloudflare.fake.account import FakeAccount
+from pytest_alchemy.cloudflare.fake.wire import Request, Response
+
+HOST = "api.cloudflare.com"
+
+_MOST_CALLS = 500
+
+
+def transport_for(account: FakeAccount) -> httpx.MockTransport:
+    """Return a transport, for blocking and for asyncio clients, behind which *account* answers every request."""
+    router = respx.Router(assert_all_called=False)
+    answered = 0
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal answered
+        answered += 1
+        if (
+            answered % _MOST_CALLS == 0
+        ):  # the router remembers every call, and the account has its own list
+            router.calls.reset()
+            route.calls.reset()
+        return to_httpx(account.handle(from_httpx(request)))
+
+    route = router.route().mock(side_effect=answer)
+    # The blocking handler serves asyncio clients too, because the account never waits for an event loop.
+    return httpx.MockTransport(router.handler)
+
+
+@contextmanager
+def answering(account: FakeAccount, host: str = HOST) -> Iterator[FakeAccount]:
+    """
+    Let *account* answer whatever any httpx client of this process sends to *host* while the block runs.
+
+    Blocks may be nested; the innermost one that is open for a host answers.
+    """
+    entry = (host, account)
+    with _lock:
+        if not _open:
+            _patch()
+        _open.append(entry)
+    try:
+        yield account
+    finally:
+        with _lock:
+            # Identity, not equality: another block may be open with the same pair.
+            del _open[next(i for i in reversed(range(len(_open))) if _open[i] is entry)]
+            if not _open:
+                _unpatch()
+
+
+def from_httpx(request: httpx.Request) -> Request:
+    """Return *request*, whose body was read, as the account understands it."""
+    path, _, query = request.url.raw_path.decode("ascii").partition("?")
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return Request(request.method.upper(), path, query, headers, request.content)
+
+
+def to_httpx(response: Response) -> httpx.Response:
+    """Return *response* as httpx understands it."""
+    return httpx.Response(response.status, headers=dict(response.headers), content=response.body)
+
+
+_lock = threading.Lock()
+_open: list[tuple[str, FakeAccount]] = []
+# What stood in the classes before; another library may have put its own there before us.
+_originals: list[tuple[type, str, Callable[..., Any], Callable[..., Any]]] = []
+
+
+def _account_for(request: httpx.Request) -> FakeAccount | None:
+    for host, account in reversed(_open):
+        if request.url.host == host:
+            return account
+    return None
+
+
+def _patch() -> None:
+    send = httpx.HTTPTransport.handle_request
+    asend = httpx.AsyncHTTPTransport.handle_async_request
+
+    def handle_request(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        account = _account_for(request)
+        if account is None:
+            return send(self, request)
+        request.read()
+        return to_httpx(account.handle(from_httpx(request)))
+
+    async def handle_async_request(
+        self: httpx.AsyncHTTPTransport, request: httpx.Request
+    ) -> httpx.Response:
+        account = _account_for(request)
+        if account is None:
+            return await asend(self, request)
+        await request.aread()
+        return to_httpx(account.handle(from_httpx(request)))
+
+    _replace(httpx.HTTPTransport, "handle_request", send, handle_request)
+    _replace(httpx.AsyncHTTPTransport, "handle_async_request", asend, handle_async_request)
+
+
+def _replace(
+    owner: type, name: str, original: Callable[..., Any], ours: Callable[..., Any]
+) -> None:
+    setattr(owner, name, ours)
+    _originals.append((owner, name, original, ours))
+
+
+def _unpatch() -> None:
+    while _originals:
+        owner, name, original, ours = _originals.pop()
+        # If somebody patched over us, theirs stays: ours lets everything through once no block is open.
+        if owner.__dict__.get(name) is ours:
+            setattr(owner, name, original)

@@ -1,0 +1,201 @@
+"""What goes over the wire: requests, responses, the envelope around results, and pages of lists."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import parse_qsl
+
+T = TypeVar("T")
+
+BASE_PATH = "/client/v4"
+
+JSON_HEADERS = {"content-type": "application/json"}
+# The real limit is 1200 calls in five minutes. The fake never blocks on its own account (a fault rule can), so it
+# always reports a fresh window: a client that slows down when little is left is not slowed down by other tests.
+LIMIT_HEADERS = {
+    "ratelimit": '"default";r=1199;t=300',
+    "ratelimit-policy": '"default";q=1200;w=300',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    One request, as it came.
+
+    Attributes:
+        method: Upper-case method.
+        path: The path still percent-encoded, without the query.
+        query: The query string, without the question mark.
+        headers: Headers with lower-case names.
+        body: The whole body.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def json(self) -> Any:
+        """
+        Return the body read as JSON, whatever its content type says; None for an empty body.
+
+        Raises:
+            Refusal: The body is not JSON.
+        """
+        if not self.body:
+            return None
+        try:
+            return json.loads(self.body, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            raise Refusal(
+                400, 10026, "Could not parse request body: it is not valid JSON"
+            ) from None
+
+    def arguments(self) -> dict[str, str]:
+        """Return the query's arguments; the last one of a name counts."""
+        return dict(parse_qsl(self.query, keep_blank_values=True)) if self.query else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer: status, headers with lower-case names, body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Return the body read as JSON."""
+        return json.loads(self.body)
+
+
+class Refusal(Exception):
+    """The API says no: raised anywhere below `FakeAccount.handle`, which undoes the request and answers with it."""
+
+    def __init__(
+        self,
+        status: int,
+        code: int,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(status, code, message)
+        self.status, self.code, self.message = status, code, message
+        self.headers, self.more = headers or {}, more
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A result to be put into the envelope."""
+
+    result: Any
+    info: Mapping[str, Any] | None = None
+    messages: Sequence[Mapping[str, Any]] = ()
+
+
+def enveloped(reply: Reply) -> Response:
+    """Return the answer that carries *reply*."""
+    body: dict[str, Any] = {
+        "success": True,
+        "errors": [],
+        "messages": list(reply.messages),
+        "result": reply.result,
+    }
+    if reply.info is not None:
+        body["result_info"] = reply.info
+    return Response(200, {**JSON_HEADERS, **LIMIT_HEADERS}, encode(body))
+
+
+def refused(refusal: Refusal) -> Response:
+    """Return the answer that says why not."""
+    body = {
+        "success": False,
+        "errors": [{"code": refusal.code, "message": refusal.message, **refusal.more}],
+        "messages": [],
+        "result": None,
+    }
+    return Response(
+        refusal.status, {**JSON_HEADERS, **LIMIT_HEADERS, **refusal.headers}, encode(body)
+    )
+
+
+def encode(body: Any) -> bytes:
+    """Return *body* as JSON text."""
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def object_of(request: Request, code: int) -> dict[str, Any]:
+    """
+    Return the JSON object in the body; an empty body is an empty object.
+
+    Raises:
+        Refusal: The body is something else; *code* is the product's own code for bad input.
+    """
+    body = request.json()
+    if body is None:
+        return {}
+    if not isinstance(body, dict):
+        raise Refusal(400, code, "Invalid request body: expected a JSON object")
+    return body
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """
+    Which part of a list is wanted.
+
+    Attributes:
+        number: From 1.
+        size: Items on a page.
+    """
+
+    number: int
+    size: int
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, str], *, default: int, largest: int, code: int) -> Page:
+        """
+        Return the page that the query asks for; sizes out of range are brought into it.
+
+        Raises:
+            Refusal: ``page`` or ``per_page`` is not a number.
+        """
+        try:
+            # Some clients send floats: per_page=2.0
+            number = int(float(arguments.get("page") or 1))
+            size = int(float(arguments.get("per_page") or default))
+        except (ValueError, OverflowError):
+            raise Refusal(
+                400, code, "Invalid pagination: page and per_page have to be numbers"
+            ) from None
+        return cls(min(max(number, 1), 1 << 31), min(max(size, 1), largest))
+
+    @property
+    def offset(self) -> int:
+        return (self.number - 1) * self.size
+
+    def info(self, count: int, total: int) -> dict[str, int]:
+        """Return the ``result_info`` of a page that holds *count* of *total* items."""
+        return {
+            "page": self.number,
+            "per_page": self.size,
+            "count": count,
+            "total_count": total,
+            "total_pages": -(-total // self.size),
+        }
+
+    def reply(self, items: Sequence[T], show: Callable[[T], Any]) -> Reply:
+        """Return this page of *items*; a page past the end is empty, which is where clients stop asking."""
+        part = items[self.offset : self.offset + self.size]
+        return Reply([show(item) for item in part], self.info(len(part), len(items)))
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")

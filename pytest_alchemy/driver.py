@@ -1,0 +1,205 @@
+"""
+The two ways to drive the engine: blocking and asyncio.
+
+The engine's steps are coroutine functions that await nothing but their driver. In blocking code `run_blocking` steps
+them itself, without an event loop; in asynchronous code the caller's loop does. A coroutine hook that is met in
+blocking code runs on one background loop of this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import inspect
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from pytest_alchemy.errors import BlockingCallError
+
+T = TypeVar("T")
+Loop = asyncio.AbstractEventLoop
+Hook = Callable[[], Any]
+
+_async_hook = contextvars.ContextVar("alchemy_async_hook", default=False)
+
+# Frames of these names stand inside the function that wrote them (comprehensions had frames of their own until 3.12).
+_INLINE = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
+
+
+def in_async_hook() -> bool:
+    """Whether the hook that is being called now may return an awaitable to be awaited in its caller's loop."""
+    return _async_hook.get()
+
+
+def refuse_in_coroutine(method: str, twin: str) -> None:
+    """
+    Refuse a blocking call made directly inside a coroutine; first line of every blocking method.
+
+    A plain function may block, even where some library left a loop running in the thread.
+
+    Raises:
+        BlockingCallError: The caller of the calling method is a coroutine.
+    """
+    frame = sys._getframe(2)
+    while frame.f_code.co_name in _INLINE and frame.f_back is not None:
+        frame = frame.f_back
+    if frame.f_code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
+        raise BlockingCallError(method, twin)
+
+
+def run_blocking(steps: Coroutine[Any, Any, T]) -> T:
+    """Run *steps*, which await nothing but a `BlockingDriver`, to their end in this thread."""
+    try:
+        steps.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # what the coroutine returned
+    steps.close()
+    raise RuntimeError("the engine waited for an event loop in blocking code")
+
+
+class Driver(Protocol):
+    """How hooks are called and waited for."""
+
+    async def call(self, hook: Hook, *, loop: Loop | None = None, timeout: float | None = None) -> tuple[Any, Loop | None]:
+        """
+        Call *hook*, wait for its end, and return what it returned.
+
+        Args:
+            hook: Plain or coroutine function without arguments.
+            loop: Loop that a coroutine has to run on; None for the driver's own.
+            timeout: Longest wait for a coroutine, in seconds. A plain hook cannot be cut off.
+
+        Returns:
+            The result, and the loop that a coroutine ran on (None for a plain hook).
+
+        Raises:
+            TimeoutError: The time is over; the coroutine was cancelled.
+        """
+
+    async def wait(self, future: concurrent.futures.Future[None]) -> None:
+        """Wait until *future* is done."""
+
+
+class BlockingDriver:
+    """Calls hooks in the caller's thread; coroutines run on *loop* or on the background loop."""
+
+    async def call(
+        self, hook: Hook, *, loop: Loop | None = None, timeout: float | None = None
+    ) -> tuple[Any, Loop | None]:
+        result = _call_hook(hook, may_await=False)
+        if not inspect.isawaitable(result):
+            return result, None
+        if loop is None or not loop.is_running():
+            loop = background_loop()
+        return _wait_on(result, loop, timeout), loop
+
+    async def wait(self, future: concurrent.futures.Future[None]) -> None:
+        future.result()
+
+
+class AsyncDriver:
+    """
+    Calls hooks in the running loop.
+
+    Args:
+        threads: Where plain hooks run, so that several can run at once; None for the loop's own thread.
+    """
+
+    def __init__(self, threads: concurrent.futures.Executor | None = None) -> None:
+        self.threads = threads
+
+    async def call(
+        self, hook: Hook, *, loop: Loop | None = None, timeout: float | None = None
+    ) -> tuple[Any, Loop | None]:
+        here = asyncio.get_running_loop()
+        if loop is not None and loop is not here and loop.is_running():
+            elsewhere = asyncio.run_coroutine_threadsafe(_awaited(hook), loop)
+            return await asyncio.wait_for(asyncio.wrap_future(elsewhere), timeout), loop
+        if self.threads is not None:
+            context = contextvars.copy_context()
+            result = await here.run_in_executor(self.threads, context.run, _call_hook, hook, False)
+        else:
+            result = _call_hook(hook, may_await=True)
+        if not inspect.isawaitable(result):
+            return result, None
+        return await asyncio.wait_for(_as_coroutine(result), timeout), here
+
+    async def wait(self, future: concurrent.futures.Future[None]) -> None:
+        await asyncio.wrap_future(future)
+
+
+def background_loop() -> Loop:
+    """Return the loop on which coroutines of blocking code run: one per process, started when first needed."""
+    return _background.loop()
+
+
+class _Background:
+    """A loop in a daemon thread; a forked child gets its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: Loop | None = None
+        self._thread: threading.Thread | None = None
+
+    def loop(self) -> Loop:
+        with self._lock:
+            if self._loop is None or self._thread is None or not self._thread.is_alive():
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name="alchemy-loop", daemon=True
+                )
+                self._thread.start()
+            if threading.current_thread() is not self._thread:
+                return self._loop
+        # Blocking code called by a coroutine on the background loop: waiting for that loop would never end.
+        return _Background().loop()
+
+
+_background = _Background()
+
+
+def _call_hook(hook: Hook, may_await: bool) -> Any:
+    before = _async_hook.get()
+    _async_hook.set(may_await)
+    try:
+        return hook()
+    finally:
+        _async_hook.set(before)
+
+
+async def _awaited(hook: Hook) -> Any:
+    result = _call_hook(hook, may_await=True)
+    return await result if inspect.isawaitable(result) else result
+
+
+async def _as_coroutine(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+def _wait_on(awaitable: Awaitable[T], loop: Loop, timeout: float | None) -> T:
+    """Run *awaitable* on *loop*, in a copy of this thread's context, and wait for its end."""
+    ended: concurrent.futures.Future[T] = concurrent.futures.Future()
+    task: list[asyncio.Task[T]] = []
+
+    def start() -> None:
+        task.append(loop.create_task(_as_coroutine(awaitable)))
+        task[0].add_done_callback(finish)
+
+    def finish(done: asyncio.Task[T]) -> None:
+        if done.cancelled():
+            ended.set_exception(asyncio.CancelledError())
+        elif error := done.exception():
+            ended.set_exception(error)
+        else:
+            ended.set_result(done.result())
+
+    loop.call_soon_threadsafe(start, context=contextvars.copy_context())
+    try:
+        return ended.result(timeout)
+    except BaseException:
+        if not ended.done():  # cut off by a timeout or Ctrl-C, not by the hook itself
+            loop.call_soon_threadsafe(lambda: task and task[0].cancel())
+        raise

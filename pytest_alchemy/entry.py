@@ -1,0 +1,329 @@
+"""One thing that a scope owns: a resource, or a deferred call."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import enum
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Self
+
+from pytest_alchemy import clock, records, validation
+from pytest_alchemy.driver import Loop
+from pytest_alchemy.names import resource_key
+from pytest_alchemy.resource import Kind, Resource, kind_of
+
+if TYPE_CHECKING:
+    from pytest_alchemy.scope import Scope
+
+
+class Status(enum.Enum):
+    """How far an entry has come."""
+
+    CREATING = "creating"
+    CREATED = "created"
+    FAILED = "failed"  # create raised: it may exist all the same
+    DESTROYED = "destroyed"
+
+
+class Entry:
+    """
+    A resource in its scope.
+
+    Attributes:
+        seq: Number within the stage, in order of creation.
+        status: How far it has come.
+        loop: The event loop its coroutines ran on, None for plain hooks.
+        recorded: True if the journal names it; what dies with this process is not recorded.
+        settled: False if a create was cut off, so that the provider may still finish it.
+        needed_by: What depends on it and still exists.
+    """
+
+    __slots__ = (
+        "_own_scope", "_waiting", "kind", "loop", "name", "needed_by", "needs", "parent", "props",
+        "at", "recorded", "resource", "scope", "seq", "settled", "status", "test", "where", "world",
+    )  # fmt: skip
+
+    def __init__(self, scope: Scope, kind: Kind, resource: Resource, seq: int) -> None:
+        self.scope, self.kind, self.resource, self.seq = scope, kind, resource, seq
+        self.status = Status.CREATING
+        self.loop: Loop | None = None
+        self.recorded = False
+        self.settled = True
+        self.world = ""
+        self.where = resource._alchemy.where
+        self.test = scope.root.program.test
+        self.parent: Entry | None = scope.owner
+        self.needed_by: set[Entry] | None = None
+        self._waiting: concurrent.futures.Future[None] | None = None
+        self._own_scope: Scope | None = None
+        self.at = clock.now()
+        self.name = scope.root.physical_name(scope.place, kind.name, resource.id, kind.name_rule)
+        self.props = self.props_of(resource)
+        self.needs = self.needs_of(resource)
+
+    @classmethod
+    def recalled(
+        cls, scope: Scope, kind: Kind, resource: Resource, intent: records.Intent, *, created: bool, settled: bool
+    ) -> Self:
+        """Return the entry of a resource that another process recorded."""
+        entry = cls.__new__(cls)
+        entry.scope, entry.kind, entry.resource, entry.seq = scope, kind, resource, intent.seq
+        entry.status = Status.CREATED if created else Status.FAILED
+        entry.settled, entry.recorded = settled, True
+        entry.name, entry.world, entry.props = intent.name, intent.world, intent.props
+        entry.where, entry.test, entry.at = intent.where, intent.test, intent.at
+        entry.parent, entry.needs, entry.needed_by = scope.owner, (), None
+        entry.loop = entry._waiting = entry._own_scope = None
+        resource._alchemy.owner = entry
+        return entry
+
+    def __repr__(self) -> str:
+        return f"<{self.title} {self.status.value}>"
+
+    @staticmethod
+    def props_of(resource: Resource) -> dict[str, Any]:
+        """Return the properties as plain data."""
+        values = resource.__dict__
+        return {name: validation.plain(values[name]) for name in kind_of(type(resource)).fields()}
+
+    @staticmethod
+    def needs_of(resource: Resource) -> tuple[Entry, ...]:
+        """Return the entries of the resources that stand anywhere in the properties."""
+        found: list[Resource] = []
+        for name in kind_of(type(resource)).fields():
+            validation.referred(resource.__dict__[name], found)
+        owners = (other._alchemy.owner for other in found)
+        return tuple(dict.fromkeys(owner for owner in owners if isinstance(owner, Entry)))
+
+    @property
+    def id(self) -> str:
+        return self.resource.id
+
+    @property
+    def title(self) -> str:
+        """How messages call it: ``D1Database 'orders'``."""
+        return f"{self.kind.title} {self.resource.id!r}"
+
+    @property
+    def parallel(self) -> bool:
+        return self.kind.parallel
+
+    def needed(self) -> Iterable[Entry]:
+        """Return what must still exist while this one is destroyed: dependencies and children."""
+        if self._own_scope is None:
+            return self.needs
+        return [*self.needs, *self._own_scope.entries()]
+
+    def own_scope(self) -> Scope:
+        if self._own_scope is None:
+            self._own_scope = self.scope.scope_of(self)
+        return self._own_scope
+
+    def opened_scope(self) -> Scope | None:
+        """Return the resource's own scope if anybody asked for it."""
+        return self._own_scope
+
+    def reference(self) -> dict[str, Any]:
+        """Return what a record says to refer to this resource."""
+        stage = self.scope.root
+        return {
+            "app": stage.settings.app,
+            "stage": stage.name,
+            "path": list(self.scope.place),
+            "key": resource_key(self.kind.name, self.id),
+            "name": self.name,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a report says of it."""
+        return _facts(self, self.kind.title, self.id, self.world)
+
+    def intent(self) -> records.Intent:
+        return records.Intent(
+            seq=self.seq,
+            path=self.scope.place,
+            kind=self.kind.name,
+            id=self.id,
+            name=self.name,
+            world=self.world,
+            props=self.props,
+            needs=tuple(entry.seq for entry in self.needs if entry.scope.root is self.scope.root),
+            parent=self.parent.seq if self.parent else 0,
+            at=self.at,
+            where=self.where,
+            test=self.test,
+        )
+
+    def outputs(self) -> dict[str, Any]:
+        """Return the outputs that are set, as plain data."""
+        values = self.resource.__dict__
+        return {name: validation.plain(values[name]) for name in self.kind.outputs if name in values}
+
+    def waiting(self) -> concurrent.futures.Future[None]:
+        """Return what is done once the create that runs now has ended."""
+        if self._waiting is None:
+            self._waiting = concurrent.futures.Future()
+        return self._waiting
+
+    def ended(self, status: Status) -> None:
+        """Note how a create ended, and wake whoever waits for it."""
+        self.status = status
+        if self._waiting is not None:
+            self._waiting.set_result(None)
+            self._waiting = None
+
+    def hold(self) -> None:
+        """Note in everything it needs that it is needed."""
+        for entry in self.needs:
+            if entry.needed_by is None:
+                entry.needed_by = set()
+            entry.needed_by.add(self)
+
+    def let_go(self) -> None:
+        for entry in self.needs:
+            if entry.needed_by is not None:
+                entry.needed_by.discard(self)
+
+    def revived(self) -> Resource:
+        """Return the resource as a process that never saw it would: from what is recorded of it, with fresh clients."""
+        fresh = self.kind.revive(self.id, self.props, self.outputs(), self._resolve)
+        fresh._alchemy.owner = self
+        return fresh
+
+    def _resolve(self, reference: dict[str, Any]) -> Resource:
+        found: list[Resource] = []
+        for name in (*self.kind.fields(), *self.kind.outputs):
+            validation.referred(self.resource.__dict__.get(name), found)
+        for resource in found:
+            if resource.__alchemy_ref__() == reference:
+                return resource
+        raise LookupError(f"{self.title} refers to {reference['key']}, which is not there any more")
+
+
+class Call:
+    """
+    A deferred call in its scope.
+
+    Attributes:
+        importable: True if another process can make the call from the journal.
+    """
+
+    __slots__ = (
+        "args", "at", "function", "importable", "kwargs", "needed_by", "parent", "recorded", "scope",
+        "seq", "status", "test", "where",
+    )  # fmt: skip
+
+    parallel = False
+
+    def __init__(
+        self, scope: Scope, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], where: str
+    ) -> None:
+        self.scope, self.function, self.args, self.kwargs, self.where = scope, function, args, kwargs, where
+        self.seq = scope.root.next_number()
+        self.status = Status.CREATED
+        self.recorded = False
+        self.at = clock.now()
+        self.test = scope.root.program.test
+        self.parent: Entry | None = scope.owner
+        self.needed_by: set[Entry] | None = None
+        self.importable = _is_importable(function) and _is_plain_json(args, kwargs)
+
+    @classmethod
+    def recalled(cls, scope: Scope, function: Callable[..., Any], record: records.Deferred) -> Self:
+        """Return the call that another process recorded."""
+        call = cls.__new__(cls)
+        call.scope, call.function, call.seq, call.where = scope, function, record.seq, record.where
+        call.args, call.kwargs = tuple(record.args), record.kwargs
+        call.status, call.recorded, call.importable = Status.CREATED, True, True
+        call.test, call.at, call.parent, call.needed_by = record.test, record.at, scope.owner, None
+        return call
+
+    def __repr__(self) -> str:
+        return f"<{self.title} {self.status.value}>"
+
+    @property
+    def title(self) -> str:
+        name = getattr(self.function, "__qualname__", None) or repr(self.function)
+        shown = ", ".join([*map(repr, self.args), *(f"{k}={v!r}" for k, v in self.kwargs.items())])
+        return f"deferred {name}({shown if len(shown) <= 60 else shown[:57] + '...'})"
+
+    @property
+    def name(self) -> str:
+        return self.title
+
+    def needed(self) -> Iterable[Entry]:
+        return ()
+
+    def opened_scope(self) -> Scope | None:
+        return None
+
+    def let_go(self) -> None:
+        """A call holds nothing."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a report says of it."""
+        return _facts(self, "deferred", self.title.removeprefix("deferred "), "")
+
+    def line(self) -> records.Deferred:
+        """Return the record of it; without a module if no other process can make the call."""
+        if not self.importable:
+            return records.Deferred(
+                self.seq, self.scope.place, "", "", self.title, [], {}, at=self.at, where=self.where, test=self.test
+            )
+        module = self.function.__module__
+        file = getattr(sys.modules.get(module), "__file__", None)
+        return records.Deferred(
+            seq=self.seq,
+            path=self.scope.place,
+            module=module,
+            file=os.path.abspath(file) if file else "",
+            function=self.function.__qualname__,
+            args=list(self.args),
+            kwargs=self.kwargs,
+            parent=self.parent.seq if self.parent else 0,
+            at=self.at,
+            where=self.where,
+            test=self.test,
+        )
+
+
+Owned = Entry | Call
+
+
+def _facts(owned: Owned, kind: str, id: str, world: str) -> dict[str, Any]:
+    stage = owned.scope.root
+    return {
+        "kind": kind,
+        "id": id,
+        "name": owned.name,
+        "scope": owned.scope.title,
+        "stage": stage.name,
+        "app": stage.settings.app,
+        "profile": stage.settings.profile,
+        "world": world,
+        "test": owned.test,
+        "where": owned.where,
+        "at": owned.at,
+    }
+
+
+def _is_importable(function: Callable[..., Any]) -> bool:
+    name = getattr(function, "__qualname__", "")
+    if not inspect.isroutine(function) or not name or "<" in name:
+        return False
+    found: Any = sys.modules.get(function.__module__)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return bool(found == function)
+
+
+def _is_plain_json(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    given = [list(args), kwargs]
+    try:
+        return bool(json.loads(json.dumps(given)) == given)
+    except (TypeError, ValueError):
+        return False

@@ -1,0 +1,411 @@
+"""
+Every exception and warning that is raised on purpose.
+
+Each class keeps the arguments it was made from, so that it survives pickling on its way from a worker, and builds
+its own sentence: what happened, to which scope or resource, what to do instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class AlchemyError(Exception):
+    """The base of every error of ours."""
+
+
+class AlchemyWarning(UserWarning):
+    """The base of every warning of ours."""
+
+
+class InvalidNameError(AlchemyError, ValueError):
+    """An application, stage or scope name that is not a name."""
+
+    def __init__(self, what: str, name: object, reason: str) -> None:
+        super().__init__(what, name, reason)
+        self.what, self.name, self.reason = what, name, reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name!r} is not a name for {self.what}: {self.reason}.\n"
+            "Use 1 to 100 letters, digits, '-', '_' or '.', starting with a letter or a digit."
+        )
+
+
+class ResourceDefinitionError(AlchemyError, TypeError):
+    """A resource class that cannot work as it is written."""
+
+    def __init__(self, kind_name: str, reason: str, remedy: str) -> None:
+        super().__init__(kind_name, reason, remedy)
+        self.kind_name, self.reason, self.remedy = kind_name, reason, remedy
+
+    def __str__(self) -> str:
+        return f"Resource class {self.kind_name}: {self.reason}.\n{self.remedy}"
+
+
+class InvalidPropertyError(AlchemyError, TypeError):
+    """A property or an output whose value does not fit what the resource class declares."""
+
+    def __init__(self, resource: str, field: str, reason: str, remedy: str = "") -> None:
+        super().__init__(resource, field, reason, remedy)
+        self.resource, self.field, self.reason, self.remedy = resource, field, reason, remedy
+
+    def __str__(self) -> str:
+        text = f"{self.resource}: property {self.field!r} {self.reason}."
+        return f"{text}\n{self.remedy}" if self.remedy else text
+
+
+class OutputNotReadyError(AlchemyError, AttributeError):
+    """An output that was read before its resource exists."""
+
+    def __init__(self, resource: str, field: str) -> None:
+        super().__init__(resource, field)
+        self.resource, self.field = resource, field
+
+    def __str__(self) -> str:
+        return (
+            f"{self.resource} has no {self.field!r} yet: outputs are known once the resource exists.\n"
+            "Create it first: scope.create(resource), or await it in an async test."
+        )
+
+
+class HookCalledError(AlchemyError):
+    """A hook that was called from outside instead of by the engine."""
+
+    def __init__(self, resource: str, hook: str) -> None:
+        super().__init__(resource, hook)
+        self.resource, self.hook = resource, hook
+
+    def __str__(self) -> str:
+        instead = {
+            "create": "Call scope.create(resource), or await the resource in a coroutine.",
+            "destroy": "Call scope.remove(resource), or let the end of its scope destroy it.",
+            "update": "Call scope.create() again with the changed properties.",
+        }.get(self.hook, "The engine calls it by itself when it needs to know.")
+        return (
+            f"{self.resource}: the hook {self.hook}() was called from outside: nothing would be recorded.\n"
+            f"{instead}"
+        )
+
+
+class BlockingCallError(AlchemyError, RuntimeError):
+    """A blocking method that was called inside a coroutine."""
+
+    def __init__(self, method: str, twin: str) -> None:
+        super().__init__(method, twin)
+        self.method, self.twin = method, twin
+
+    def __str__(self) -> str:
+        return (
+            f"{self.method}() blocks and was called inside a coroutine, where it would stop the event loop.\n"
+            f"Use its twin: await {self.twin}(...)"
+        )
+
+
+class ScopeClosedError(AlchemyError, RuntimeError):
+    """A scope that is closing or closed was asked to make something."""
+
+    def __init__(self, scope: str, state: str, wanted: str) -> None:
+        super().__init__(scope, state, wanted)
+        self.scope, self.state, self.wanted = scope, state, wanted
+
+    def __str__(self) -> str:
+        return (
+            f"Scope {self.scope} is {self.state}: {self.wanted} was not made.\n"
+            "Make it before the scope ends, or in a wider scope (alchemy_module, alchemy_stage)."
+        )
+
+
+class NoScopeError(AlchemyError, RuntimeError):
+    """A resource was awaited where no scope is open."""
+
+    def __init__(self, resource: str) -> None:
+        super().__init__(resource)
+        self.resource = resource
+
+    def __str__(self) -> str:
+        return (
+            f"{self.resource} was awaited, but no scope is open here.\n"
+            "In a test, ask for the fixture alchemy_scope or mark the test with @pytest.mark.alchemy; "
+            "in a thread of your own, start it with scope.bind(function)."
+        )
+
+
+class DuplicateKindError(AlchemyError):
+    """Two resource classes call themselves the same kind."""
+
+    def __init__(self, kind: str, first: str, second: str) -> None:
+        super().__init__(kind, first, second)
+        self.kind, self.first, self.second = kind, first, second
+
+    def __str__(self) -> str:
+        return (
+            f"Two resource classes are of kind {self.kind!r}: {self.first} and {self.second}.\n"
+            f'Give one of them a kind of its own: class ...(Resource, kind="{self.kind}2")'
+        )
+
+
+class ChangedWithinRunError(AlchemyError):
+    """One id was declared twice in a scope with different properties, and its kind cannot update."""
+
+    def __init__(self, resource: str, fields: Sequence[str], first: str, second: str) -> None:
+        super().__init__(resource, fields, first, second)
+        self.resource, self.fields, self.first, self.second = resource, fields, first, second
+
+    def __str__(self) -> str:
+        changed = ", ".join(self.fields)
+        return (
+            f"{self.resource} is declared twice in one scope with different {changed}:\n"
+            f"first at {self.first}, then at {self.second}.\n"
+            "Give the second one an id of its own, or define update() in its class."
+        )
+
+
+class NotOwnedError(AlchemyError, LookupError):
+    """A scope was asked to remove what it does not own."""
+
+    def __init__(self, scope: str, resource: str) -> None:
+        super().__init__(scope, resource)
+        self.scope, self.resource = scope, resource
+
+    def __str__(self) -> str:
+        return (
+            f"Scope {self.scope} does not own {self.resource}: nothing was destroyed.\n"
+            "Remove a resource from the scope that created it, and only once."
+        )
+
+
+class OwnedElsewhereError(AlchemyError):
+    """A resource object was created in one scope and handed to another."""
+
+    def __init__(self, resource: str, owner: str, scope: str) -> None:
+        super().__init__(resource, owner, scope)
+        self.resource, self.owner, self.scope = resource, owner, scope
+
+    def __str__(self) -> str:
+        return (
+            f"{self.resource} belongs to scope {self.owner} and cannot be created in {self.scope} as well.\n"
+            "Make a new object for the second scope."
+        )
+
+
+class DestroyError(AlchemyError):
+    """A resource that could not be destroyed; its record is kept."""
+
+    def __init__(self, resource: str, reason: str) -> None:
+        super().__init__(resource, reason)
+        self.resource, self.reason = resource, reason
+
+    def __str__(self) -> str:
+        return f"{self.resource} could not be destroyed: {self.reason}"
+
+
+class BlockedError(DestroyError):
+    """A resource that was not destroyed because something that depends on it could not be."""
+
+    def __init__(self, resource: str, blockers: Iterable[str]) -> None:
+        self.blockers = tuple(blockers)
+        super().__init__(resource, f"still needed by {', '.join(self.blockers)}")
+        self.args = (resource, self.blockers)
+
+
+class MayStillAppearError(AlchemyError):
+    """A create got no answer: nothing is there, but the provider may still finish it."""
+
+    def __init__(self, resource: str, until: float) -> None:
+        super().__init__(resource, until)
+        self.resource, self.until = resource, until
+
+    def __str__(self) -> str:
+        moment = datetime.fromtimestamp(self.until, timezone.utc)
+        return f"its create got no answer: it may still appear until {moment:%H:%M:%S} UTC"
+
+
+class KindNotLoadedError(AlchemyError):
+    """A record names code that cannot be imported: nothing was called."""
+
+    def __init__(self, name: str, place: str, reason: str) -> None:
+        super().__init__(name, place, reason)
+        self.name, self.place, self.reason = name, place, reason
+
+    def __str__(self) -> str:
+        return f"{self.name} cannot be loaded from {self.place}: {self.reason}"
+
+
+class OtherWorldError(AlchemyError):
+    """A record names a resource that lives in another world than the one at hand: nothing was called or forgotten."""
+
+    def __init__(self, resource: str, world: str, here: str) -> None:
+        super().__init__(resource, world, here)
+        self.resource, self.world, self.here = resource, world, here
+
+    def __str__(self) -> str:
+        return (
+            f"{self.resource} lives in {self.world or 'no named world'}, and this is {self.here or 'no named world'}: "
+            "clean up with the credentials and endpoint it was made with"
+        )
+
+
+class ResourceNeverCreatedWarning(AlchemyWarning):
+    """A resource was made as an object, but neither created nor awaited."""
+
+
+class UnimportableKindWarning(AlchemyWarning):
+    """A kind that no other process can import: what it makes cannot be recovered after a crash."""
+
+
+class PlainSecretWarning(AlchemyWarning):
+    """A property that seems to hold a password would be recorded in clear text."""
+
+
+class LeakWarning(AlchemyWarning):
+    """Something that a scope owned could not be destroyed."""
+
+
+class StateFolderError(AlchemyError):
+    """A folder or file of ours that cannot be made or used."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} cannot be used: {self.reason}.\n"
+            "Make it writable for this user, or choose another place for .alchemy."
+        )
+
+
+class LinkRefusedError(AlchemyError):
+    """A link stands where a folder or file of ours belongs."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is a link, and links are not followed: nothing was read or written.\n"
+            "Remove the link, or name the folder it points to."
+        )
+
+
+class KeyFileError(AlchemyError):
+    """The user's key cannot be made or cannot be trusted."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return (
+            f"The key file {self.path} cannot be used: {self.reason}.\n"
+            "Delete it if it exists, so that a new one is made, or set ALCHEMY_STATE_HOME to a folder "
+            "that this user can write and nobody else can."
+        )
+
+
+class NoRealLocksError(AlchemyError):
+    """A file system without locks that end with the process that holds them."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} cannot be locked: {self.reason}.\n"
+            "Without a lock nobody could tell whether its owner lives. Choose a place for .alchemy on a local disk."
+        )
+
+
+class StageLockedError(AlchemyError):
+    """Another process owns this stage."""
+
+    def __init__(self, stage: str, holder: str, since: datetime | None = None) -> None:
+        super().__init__(stage, holder, since)
+        self.stage, self.holder, self.since = stage, holder, since
+
+    def __str__(self) -> str:
+        since = f" since {self.since:%Y-%m-%d %H:%M:%S %Z}" if self.since else ""
+        return (
+            f"State of stage {self.stage!r} is locked by {self.holder}{since}.\n"
+            "Wait until it is done, or give this run its own stage."
+        )
+
+
+class JournalWriteError(AlchemyError):
+    """Something could not be recorded, so it must not be done."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(file, reason)
+        self.file, self.reason = file, reason
+
+    def __str__(self) -> str:
+        return (
+            f"Journal {self.file} could not be written: {self.reason}.\n"
+            "What was to be recorded is not: make room or make the folder writable, then try again."
+        )
+
+
+class JournalReadError(AlchemyError):
+    """A journal that is not acted on; the base of every reason for that."""
+
+
+class JournalCorruptError(JournalReadError):
+    """A line in the middle of a journal is not what was written there."""
+
+    def __init__(self, file: str, line: int, reason: str) -> None:
+        super().__init__(file, line, reason)
+        self.file, self.line, self.reason = file, line, reason
+
+    def __str__(self) -> str:
+        return (
+            f"Journal {self.file}, line {self.line}: {self.reason}. Nothing of it is acted on.\n"
+            "Destroy what its lines name by hand, then delete the file."
+        )
+
+
+class JournalForeignError(JournalReadError):
+    """A journal that this user did not write on this machine, or whose first line was altered."""
+
+    def __init__(self, file: str, reason: str = "its first line carries another key's digest") -> None:
+        super().__init__(file, reason)
+        self.file, self.reason = file, reason
+
+    def __str__(self) -> str:
+        return (
+            f"Journal {self.file} was not written by this user on this machine: {self.reason}. "
+            "Nothing of it is acted on.\n"
+            "Recover it where it was written, or destroy what its lines name by hand and delete the file."
+        )
+
+
+class JournalFormatError(JournalReadError):
+    """A journal written by a newer version."""
+
+    def __init__(self, file: str, found: int, known: int) -> None:
+        super().__init__(file, found, known)
+        self.file, self.found, self.known = file, found, known
+
+    def __str__(self) -> str:
+        return (
+            f"Journal {self.file} has format {self.found}, this version knows up to {self.known}. "
+            "Nothing of it is acted on.\n"
+            "Use the version of pytest-alchemy that wrote it, or a newer one."
+        )
+
+
+class ReportFileError(AlchemyError):
+    """The report could not be written."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(file, reason)
+        self.file, self.reason = file, reason
+
+    def __str__(self) -> str:
+        return f"Report {self.file} could not be written: {self.reason}.\nName another folder with --alchemy-report."

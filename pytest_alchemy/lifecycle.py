@@ -1,0 +1,243 @@
+"""The steps of one resource: recorded, created, changed, destroyed, recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pytest_alchemy import clock, records
+from pytest_alchemy.ambient import current
+from pytest_alchemy.driver import BlockingDriver, Driver
+from pytest_alchemy.entry import Call, Entry, Owned, Status
+from pytest_alchemy.errors import (
+    ChangedWithinRunError,
+    JournalWriteError,
+    MayStillAppearError,
+    OwnedElsewhereError,
+)
+from pytest_alchemy.resource import Resource, kind_of
+
+if TYPE_CHECKING:
+    from pytest_alchemy.scope import Scope
+
+# A create that ends like this got no answer: the provider may still finish it.
+_NO_ANSWER = (TimeoutError, ConnectionError)
+
+
+async def create(scope: Scope, resource: Resource, driver: Driver) -> Resource:
+    """
+    Make *resource* in *scope*, or give back the instance that was declared there before.
+
+    The intent is recorded before the provider is called, so that nothing exists which no record names.
+
+    Raises:
+        ScopeClosedError: The scope is closing or closed; nothing was made.
+        ChangedWithinRunError: The id is declared already with other properties, and the kind cannot update.
+        JournalWriteError: The intent could not be recorded; nothing was made.
+    """
+    binding = resource._alchemy
+    binding.fresh = False
+    kind = kind_of(type(resource))
+    if isinstance(binding.owner, Entry):
+        return _own(scope, binding.owner)
+    existing = scope.owned.get((kind.name, resource.id))
+    if isinstance(existing, Entry):
+        first = await _again(existing, resource, driver)
+        if first is not None:
+            return first
+    scope.refuse_if_closed(f"{kind.title} {resource.id!r}")
+    stage = scope.root
+    stage.know(kind)
+    entry = Entry(scope, kind, resource, stage.next_number())
+    binding.owner = entry
+    if "world" in kind.hooks:
+        entry.world = resource.world()
+    entry.recorded = stage.outlives_process(entry.world)
+    if entry.recorded:
+        stage.record_kind(kind)
+        stage.record(entry.intent())
+    scope.owned[kind.name, resource.id] = entry
+    entry.hold()
+    await _create(entry, driver)
+    return resource
+
+
+async def destroy(owned: Owned, driver: Driver, timeout: float | None = None) -> None:
+    """
+    Destroy what *owned* stands for; quiet if it is gone already.
+
+    Args:
+        owned: A resource's entry or a deferred call.
+        driver: How hooks are called.
+        timeout: Longest time that a coroutine hook gets, in seconds.
+
+    Raises:
+        Exception: What the hook raised; the record is kept.
+    """
+    if owned.status is Status.CREATING and isinstance(owned, Entry):
+        await driver.wait(owned.waiting())
+    if owned.status is Status.DESTROYED:
+        return
+    _note(owned, records.Destroying(owned.seq))
+    try:
+        if isinstance(owned, Call):
+            await driver.call(lambda: owned.function(*owned.args, **owned.kwargs), timeout=timeout)
+        else:
+            await _destroy(owned, driver, timeout)
+    except BaseException as error:
+        _note(owned, records.DestroyFailed(owned.seq, summary(error)))
+        raise
+    _note(owned, records.Destroyed(owned.seq))
+    owned.status = Status.DESTROYED
+    owned.let_go()
+    owned.scope.forget(owned)
+    if isinstance(owned, Entry):
+        owned.scope.root.counts.destroyed += 1
+
+
+def summary(error: BaseException) -> str:
+    """Return type and text of *error* on one line: ``ConnectError: no route to host``."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _own(scope: Scope, owner: Entry) -> Resource:
+    if owner.scope is not scope:
+        raise OwnedElsewhereError(owner.title, owner.scope.title, scope.title)
+    return owner.resource
+
+
+async def _again(existing: Entry, resource: Resource, driver: Driver) -> Resource | None:
+    """Declare a kind and id that the scope knows; None if it has to be created after all."""
+    if existing.status is Status.CREATING:
+        await driver.wait(existing.waiting())
+    if existing.status is Status.FAILED:
+        await destroy(existing, driver)
+    if existing.status is Status.DESTROYED:
+        return None
+    changed = _changed(existing, resource)
+    if changed and "update" in existing.kind.hooks:
+        return await _update(existing, resource, driver)
+    if changed:
+        raise ChangedWithinRunError(existing.title, changed, existing.where, resource._alchemy.where)
+    _take_over(resource, existing)
+    return existing.resource
+
+
+def _changed(existing: Entry, resource: Resource) -> list[str]:
+    """Return the properties in which *resource* differs from what exists."""
+    declared = Entry.props_of(resource)
+    return [name for name, value in declared.items() if existing.props.get(name) != value]
+
+
+def _take_over(resource: Resource, existing: Entry) -> None:
+    """Give *resource* the name, scope and outputs of what exists."""
+    resource._alchemy.owner = existing
+    for name in existing.kind.outputs:
+        if name in existing.resource.__dict__:
+            resource.__dict__[name] = existing.resource.__dict__[name]
+
+
+async def _create(entry: Entry, driver: Driver) -> None:
+    stage = entry.scope.root
+    try:
+        _, entry.loop = await driver.call(_hook(entry, entry.resource, "create"))
+        entry.kind.check_outputs(entry.resource)
+    except BaseException as error:
+        entry.settled = isinstance(error, Exception) and not isinstance(error, _NO_ANSWER)
+        error.add_note(f"while creating {entry.title}, named {entry.name}, declared at {entry.where}")
+        _note(entry, records.CreateFailed(entry.seq, summary(error), entry.settled))
+        entry.ended(Status.FAILED)
+        raise
+    entry.ended(Status.CREATED)
+    stage.counts.created += 1
+    if entry.recorded:
+        stage.record(records.Created(entry.seq, entry.outputs(), at=clock.now()))
+
+
+async def _update(entry: Entry, resource: Resource, driver: Driver) -> Resource:
+    entry.scope.refuse_if_closed(f"the change of {entry.title}")
+    stage, previous, props = entry.scope.root, entry.resource, Entry.props_of(resource)
+    _take_over(resource, entry)
+    if entry.recorded:
+        stage.record(records.Updating(entry.seq, props))
+    _, loop = await driver.call(_hook(entry, resource, "update", previous), loop=entry.loop)
+    entry.kind.check_outputs(resource)
+    entry.let_go()
+    entry.resource, entry.props, entry.loop = resource, props, loop or entry.loop
+    entry.needs = Entry.needs_of(resource)
+    entry.hold()
+    if entry.recorded:
+        stage.record(records.Created(entry.seq, entry.outputs(), props, at=clock.now()))
+    return resource
+
+
+async def _destroy(entry: Entry, driver: Driver, timeout: float | None) -> None:
+    resource, loop = entry.resource, entry.loop
+    if loop is not None and not _can_wait_for(loop, driver):
+        resource, loop = entry.revived(), None
+    if entry.status is Status.FAILED and "read" in entry.kind.hooks:
+        exists, _ = await driver.call(_hook(entry, resource, "read"), loop=loop, timeout=timeout)
+        if not exists:
+            return _check_settled(entry)
+    await driver.call(_hook(entry, resource, "destroy"), loop=loop, timeout=timeout)
+
+
+def _check_settled(entry: Entry) -> None:
+    """
+    Make sure that what does not exist will not appear any more.
+
+    Raises:
+        MayStillAppearError: Its create got no answer, and its time is not over.
+    """
+    until = entry.at + entry.kind.create_timeout
+    if not entry.settled and entry.recorded and clock.now() < until:
+        raise MayStillAppearError(entry.title, until)
+
+
+def _can_wait_for(loop: asyncio.AbstractEventLoop, driver: Driver) -> bool:
+    """Tell whether coroutines can still run where they ran before."""
+    if not loop.is_running():
+        return False
+    return not (isinstance(driver, BlockingDriver) and asyncio._get_running_loop() is loop)
+
+
+def _hook(entry: Entry, resource: Resource, name: str, *args: Any) -> Callable[[], Any]:
+    """Return the call of a hook, with the resource's own scope as the current one while it runs."""
+    function, binding = entry.kind.hooks[name], resource._alchemy
+
+    def run() -> Any:
+        before = current.get()
+        current.set(entry)
+        binding.hooks_open += 1
+        waits = False
+        try:
+            result = function(resource, *args)
+            waits = result is not None and inspect.isawaitable(result)
+        finally:
+            current.set(before)
+            if not waits:
+                binding.hooks_open -= 1
+        return finish(result) if waits else result
+
+    async def finish(result: Any) -> Any:
+        before = current.get()
+        current.set(entry)
+        try:
+            return await result
+        finally:
+            current.set(before)
+            binding.hooks_open -= 1
+
+    return run
+
+
+def _note(owned: Owned, line: records.Record) -> None:
+    """Record what happened, if it can be; cleaning up goes on with a full disk."""
+    if owned.recorded:
+        try:
+            owned.scope.root.record(line)
+        except JournalWriteError:
+            pass  # the intent is on record, so whoever reads the journal tries again and finds it gone

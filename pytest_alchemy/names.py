@@ -1,0 +1,464 @@
+"""
+Names: which ones are accepted, and the folders, keys and physical names made from them.
+
+A physical name is bounded, unique, and can be read by machines: from the name alone `parse` tells
+the application, the run, and how long the run may still want the thing. It comes in two layouts,
+told apart by the marker:
+
+* long, for rules of 44 characters or more:
+  ``alt-<app>-<readable>-<run 8>-<app 4><hours 4><identity 10><check 4>``,
+  in a lasting stage ``alc-<app>-<stage>-<readable>-<app 4><identity 10><check 4>``;
+* short, exactly 24 characters: ``at<app 2><run 8><hours 4><identity 6><check 2>``,
+  in a lasting stage ``ac<app 4><identity 14><check 4>``.
+
+Numbers are in base 36. Hours count from 2025-01-01 (UTC), rounded up; the check
+covers everything before it.
+"""
+
+from __future__ import annotations
+
+from binascii import crc32
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from hashlib import blake2b
+from typing import NamedTuple
+
+from . import clock
+from .errors import InvalidNameError, ResourceDefinitionError
+
+LONGEST = 100
+"""Longest application, stage or scope name, in characters."""
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_TO_DIGIT = bytes(ord(_DIGITS[byte % 36]) for byte in range(256))
+_PAIRS = tuple(first + second for first in _DIGITS for second in _DIGITS)
+_READABLE = bytes(ord(chr(b).lower()) if b < 128 and chr(b).isalnum() else 32 for b in range(256))
+
+_HOURS_FROM = 1735689600  # 2025-01-01T00:00:00Z
+_HOURS = 36**4  # the year 2216
+_SHORT = 24
+_LONG_FROM = 44
+
+_FOLDER_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+_FOLDER_RESERVED = frozenset(
+    ("con", "prn", "aux", "nul", *(f"{device}{n}" for device in ("com", "lpt") for n in range(10)))
+)
+
+
+def check_name(what: str, name: object) -> str:
+    """
+    Return *name* if it is a name.
+
+    A name is made of letters and digits of any language, ``-``, ``_`` and ``.``, and begins with a
+    letter or a digit.
+
+    Args:
+        what: What is named, with its article: ``"a stage"``.
+        name: The name that was given.
+
+    Raises:
+        InvalidNameError: It is not a name; the error says why.
+    """
+    if not isinstance(name, str):
+        reason = (
+            "it is missing" if name is None else f"it is of type {type(name).__name__}, not text"
+        )
+    elif not name:
+        reason = "it is empty"
+    elif len(name) > LONGEST:
+        reason = f"it has {len(name)} characters"
+    elif not name[0].isalnum():
+        reason = f"it starts with {name[0]!r}"
+    else:
+        wrong = next((char for char in name if not (char.isalnum() or char in "-_.")), None)
+        if wrong is None:
+            return name
+        reason = f"it contains {wrong!r}"
+    raise InvalidNameError(what, name, reason)
+
+
+def check_kind(kind: object, class_name: str = "") -> str:
+    """
+    Return *kind* if it is one: lower-case ASCII letters and digits.
+
+    A key splits at its first dash because no kind holds one.
+
+    Args:
+        kind: The kind that was given or derived.
+        class_name: Name of the class that has it, for the error.
+
+    Raises:
+        ResourceDefinitionError: It is not a kind.
+    """
+    if isinstance(kind, str) and kind.isascii() and kind.isalnum() and kind == kind.lower():
+        return kind
+    raise ResourceDefinitionError(
+        class_name or str(kind),
+        f"{kind!r} is not a kind",
+        'Use lower-case letters and digits: class ...(Resource, kind="bucket2")',
+    )
+
+
+def resource_key(kind: str, id: str) -> str:
+    """
+    Return the key of a resource within its scope.
+
+    >>> resource_key("d1", "my-db").partition("-")[::2]
+    ('d1', 'my-db')
+    """
+    return f"{kind}-{id}"
+
+
+def folder_name(name: str) -> str:
+    """
+    Return the folder of the scope called *name*, which may be any text.
+
+    Plain lower-case names are their own folder. Any other gets a readable part, ``+`` (which no
+    plain name contains) and 82 bits of its digest: of a million names, two share a folder with odds
+    of 1 to 10**13, also on disks that fold case. The result is ASCII, at most 100 characters, legal
+    everywhere.
+
+    >>> folder_name("my-app"), folder_name("My App")
+    ('my-app', 'my-app+615l86hgsfyeczdd')
+    """
+    plain = 0 < len(name) <= LONGEST and name[0].isalnum() and _FOLDER_PLAIN.issuperset(name)
+    if plain and name not in _FOLDER_RESERVED:
+        return name
+    readable = "-".join(_words(name[-LONGEST:]))[-60:].strip("-") or "scope"
+    return f"{readable}+{_digest(name, length=16)}"
+
+
+@dataclass(frozen=True)
+class NameRule:
+    """
+    What a provider accepts as the name of a kind.
+
+    Names made by it begin with a letter, end with a letter or a digit, and are in lower case.
+
+    Attributes:
+        max: Greatest length, in characters, from 24.
+        alphabet: The characters, as in a regex class: ranges and single characters (no escapes).
+            Must hold a-z and 0-9.
+
+    Raises:
+        ValueError: No unique name fits the rule.
+    """
+
+    max: int = 63
+    alphabet: str = "a-z0-9-"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max, bool) or not isinstance(self.max, int):
+            raise ValueError(f"NameRule: max is {self.max!r}, which is no number of characters.")
+        if self.max < _SHORT:
+            raise ValueError(
+                f"NameRule: max={self.max} leaves no room for a unique name.\n"
+                f"Use {_SHORT} or more, and a property for the name of a kind that takes less."
+            )
+        missing = sorted(set(_DIGITS) - self.characters)
+        if missing:
+            raise ValueError(
+                f"NameRule: alphabet {self.alphabet!r} lacks {''.join(missing)!r}.\n"
+                "Every name needs a-z and 0-9: alphabet='a-z0-9-'"
+            )
+
+    @cached_property
+    def characters(self) -> frozenset[str]:
+        """Every character of the alphabet."""
+        text, found, at = self.alphabet, set[str](), 0
+        while at < len(text):
+            first, last = text[at], text[at]
+            if text[at + 1 : at + 2] == "-" and at + 2 < len(text):
+                last = text[at + 2]
+                at += 2
+            if first > last:
+                raise ValueError(
+                    f"NameRule: the range {first}-{last} of alphabet {text!r} runs backwards.\n"
+                    f"Write it {last}-{first}, or put a literal '-' last."
+                )
+            found.update(map(chr, range(ord(first), ord(last) + 1)))
+            at += 1
+        return frozenset(found)
+
+    @cached_property
+    def separator(self) -> str:
+        """What stands between the parts of a name: ``-``, else ``_``, else ``.``, else nothing."""
+        return next((char for char in "-_." if char in self.characters), "")
+
+
+@dataclass(frozen=True)
+class Run:
+    """
+    One run of a program or test session.
+
+    Attributes:
+        id: 8 digits and lower-case letters (41 random bits: of 1,000 runs, two are alike with odds
+            of 1 to 5 million).
+        expires: Latest moment at which anything of the run may still be wanted, in seconds since
+            the epoch, before the year 2216.
+
+    Raises:
+        ValueError: The id or the moment cannot be written into a name.
+    """
+
+    id: str
+    expires: float
+
+    def __post_init__(self) -> None:
+        if len(self.id) != 8 or not _is_base36(self.id):
+            raise ValueError(
+                f"Run: {self.id!r} is not 8 digits and lower-case letters. Use new_run()."
+            )
+        if not 0 <= self.expires <= _HOURS_FROM + 3600 * (_HOURS - 1):
+            raise ValueError(
+                f"Run: expires={self.expires!r} is not a moment between the years 1970 and 2216."
+            )
+
+
+def new_run(lifetime: float) -> Run:
+    """Return a run with an id of its own that ends *lifetime* seconds from now at the latest."""
+    return Run(clock.token(8), clock.now() + lifetime)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """
+    What a physical name tells.
+
+    Attributes:
+        app: Beginning of the application's digest; `is_app` compares it.
+        run: Id of the run, None in a lasting stage.
+        expires: The run's latest moment, rounded up to the hour, in seconds since the epoch; None
+            in a lasting stage.
+        digest: Beginning of the digest of application, stage, path, kind and id; how much of it
+            depends on the layout.
+    """
+
+    app: str
+    run: str | None
+    expires: float | None
+    digest: str
+
+
+class _Layout(NamedTuple):
+    """Widths of the fields in a name's tail, in characters and in their order."""
+
+    lasting: bool
+    app: int
+    hours: int
+    digest: int
+    check: int
+
+    @property
+    def tail(self) -> int:
+        return self.app + self.hours + self.digest + self.check
+
+
+_LONG_TEST = _Layout(lasting=False, app=4, hours=4, digest=10, check=4)
+_LONG_LASTING = _Layout(lasting=True, app=4, hours=0, digest=10, check=4)
+_SHORT_TEST = _Layout(lasting=False, app=2, hours=4, digest=6, check=2)
+_SHORT_LASTING = _Layout(lasting=True, app=4, hours=0, digest=14, check=4)
+
+_DEFAULT_RULE = NameRule()
+
+
+def physical_name(
+    *,
+    app: str,
+    stage: str,
+    path: Sequence[str],
+    kind: str,
+    id: str,
+    run: Run | None,
+    rule: NameRule = _DEFAULT_RULE,
+) -> str:
+    """
+    Return the name under which the provider knows a resource.
+
+    The same arguments always give the same name. Different ones give different names but for the
+    odds of their digests:
+
+    * long layout: 51 bits. Of the names of one run, or of all lasting stages in an account, two are
+      alike with odds of 1 to 7 billion among 1,000 names and 1 to 7,000 among a million;
+    * short layout: in a run 31 bits (1 to 400,000 among 100 names, 1 to 4,000 among 1,000), in
+      lasting stages 72 bits (1 to 10**10 among a million).
+
+    Names of different runs differ in the run's id. A foreign name of the right shape is taken for
+    ours with odds of 1 to 1.6 million, for a short test name 1 to 1,296; asking `is_app` as well
+    squares both.
+
+    Args:
+        app: Name of the application.
+        stage: Full name of the stage.
+        path: Names of the scopes below the stage; any text, such as a test's node id.
+        kind: The kind.
+        id: The id its author gave; any text.
+        run: The run, None for a lasting stage.
+        rule: What the provider accepts; from 44 characters the name has a readable part.
+    """
+    digest = _digest(app, stage, kind, id, *path)
+    tag = _app_digest(app)
+    if rule.max < _LONG_FROM:
+        if run is None:
+            return _checked(f"ac{tag}{digest}", 4)
+        return _checked(f"at{tag[:2]}{run.id}{_hours(run.expires)}{digest[:6]}", 2)
+    sep = rule.separator
+    if run is None:
+        marker, head, end = "alc", f"{app} {stage}", f"{sep}{tag}{digest[:10]}"
+    else:  # the run tells its stages apart, so that the room is left for scopes and id
+        marker, head = "alt", app
+        end = f"{sep}{run.id}{sep}{tag}{_hours(run.expires)}{digest[:10]}"
+    room = rule.max - 7 - len(sep) - len(end)
+    readable = _readable(head, path, id, sep, room)
+    return _checked(f"{marker}{sep}{readable}{end}" if readable else marker + end, 4)
+
+
+def identity(
+    *,
+    app: str,
+    stage: str,
+    path: Sequence[str],
+    kind: str,
+    id: str,
+    run: Run | None,
+    rule: NameRule = _DEFAULT_RULE,
+) -> Identity:
+    """Return what `parse` reads from the `physical_name` of the same arguments."""
+    short = rule.max < _LONG_FROM
+    tests, lasting = (_SHORT_TEST, _SHORT_LASTING) if short else (_LONG_TEST, _LONG_LASTING)
+    layout = tests if run else lasting
+    return Identity(
+        app=_app_digest(app)[: layout.app],
+        run=run.id if run else None,
+        expires=_moment(_hours(run.expires)) if run else None,
+        digest=_digest(app, stage, kind, id, *path)[: layout.digest],
+    )
+
+
+def parse(name: str) -> Identity | None:
+    """
+    Return what *name* tells, or None if it is not a name of ours.
+
+    >>> run = Run("k3f9x2ab", expires=1767225600.0)
+    >>> parse(physical_name(app="shop", stage="test", path=["a"], kind="d1", id="orders", run=run))
+    Identity(app='x60k', run='k3f9x2ab', expires=1767225600.0, digest='pxaepjh3uf')
+    >>> parse("alt-shop-orders")
+    """
+    fields = _split(name)
+    if fields is None:
+        return None
+    layout, run, tail = fields
+    if not _is_base36(run + tail) or _checked(name[: -layout.check], layout.check) != name:
+        return None
+    return Identity(
+        app=tail[: layout.app],
+        run=None if layout.lasting else run,
+        expires=None if layout.lasting else _moment(tail[layout.app : layout.app + layout.hours]),
+        digest=tail[layout.app + layout.hours : -layout.check],
+    )
+
+
+def is_app(identity: Identity, app: str) -> bool:
+    """
+    Tell whether *identity* may belong to the application *app*.
+
+    Another application is taken for it with odds of 1 to 1.6 million, in short test names of 1 to
+    1,296.
+    """
+    return _app_digest(app).startswith(identity.app)
+
+
+def _split(name: str) -> tuple[_Layout, str, str] | None:
+    """Return the layout that *name* has the shape of, its run ("" if lasting) and its tail."""
+    if len(name) == _SHORT and name.startswith("at"):
+        return _SHORT_TEST, name[4:12], name[2:4] + name[12:]
+    if len(name) == _SHORT and name.startswith("ac"):
+        return _SHORT_LASTING, "", name[2:]
+    if len(name) < 4 or not name.startswith(("alt", "alc")):
+        return None
+    layout = _LONG_TEST if name[2] == "t" else _LONG_LASTING
+    separated = not name[3].isalnum()
+    tail = len(name) - layout.tail
+    end = tail - separated
+    start = end if layout.lasting else end - 8
+    if start - (separated and not layout.lasting) < 3:
+        return None
+    return layout, name[start:end], name[tail:]
+
+
+def _readable(head: str, path: Sequence[str], id: str, sep: str, room: int) -> str:
+    """Return what people read of a name: *head*, scopes and id, cut in the middle to *room*."""
+    scopes, shorter = _spoken(tuple(path))
+    text = sep.join(_words(f"{head} {scopes} {id}"))
+    if len(text) <= room:
+        return text
+    share = room // 3 if room >= 16 else 0  # too little for both: the end says more
+    first = sep.join(_words(head))[:share].rstrip(sep or None)
+    room -= len(first) + len(sep) if first else 0
+    last = _end_of(sep.join(_words(f"{shorter} {id}")), sep, room)
+    return first + sep + last if first and last else first or last
+
+
+def _end_of(text: str, sep: str, room: int) -> str:
+    """Return the end of *text*, from the beginning of a word if that costs little."""
+    if len(text) <= room:
+        return text
+    end = text[len(text) - room :]
+    if not sep:
+        return end
+    if text[len(text) - room - 1] != sep and 0 < (word := end.find(sep)) <= room // 3:
+        end = end[word:]
+    return end.lstrip(sep)
+
+
+@lru_cache(maxsize=256)
+def _spoken(path: tuple[str, ...]) -> tuple[str, str]:
+    """Return what is worth reading of scopes: all of it, and without the parameters of tests."""
+    longer, shorter = [], []
+    for scope in path:
+        place, bracket, parameters = scope.partition("[")
+        own = place.rpartition("::")[2].rpartition("/")[2].removesuffix(".py")
+        longer.append(own + bracket + parameters)
+        shorter.append(own)
+    return " ".join(longer), " ".join(shorter)
+
+
+def _words(text: str) -> list[str]:
+    """Return the runs of ASCII letters and digits in *text*, in lower case."""
+    return text.encode("ascii", "replace").translate(_READABLE).decode("ascii").split()
+
+
+def _digest(*parts: str, length: int = 14) -> str:
+    """Return a digest of *parts*, no two lists of which read the same, in *length* characters."""
+    text = "".join([f"{len(part)}:{part}" for part in parts]).encode("utf-8", "surrogatepass")
+    # 256 is no multiple of 36, which costs no more than a three-hundredth of a bit per character.
+    return blake2b(text, digest_size=length).digest().translate(_TO_DIGIT).decode("ascii")
+
+
+@lru_cache(maxsize=64)
+def _app_digest(app: str) -> str:
+    return _digest(app)[:4]
+
+
+@lru_cache(maxsize=64)
+def _hours(expires: float) -> str:
+    """Return the hours until *expires*, rounded up, in four characters."""
+    hours = max(0, -int((_HOURS_FROM - expires) // 3600))  # earlier than 2025, a clock is wrong
+    return _PAIRS[hours // 1296] + _PAIRS[hours % 1296]
+
+
+def _moment(hours: str) -> float:
+    return float(_HOURS_FROM + 3600 * int(hours, 36))
+
+
+def _checked(text: str, check: int) -> str:
+    """Return *text* with its check of 2 or 4 characters behind it."""
+    number = crc32(text.encode("utf-8", "surrogatepass"))
+    if check == 2:
+        return text + _PAIRS[number % 1296]
+    return text + _PAIRS[number // 1296 % 1296] + _PAIRS[number % 1296]
+
+
+def _is_base36(text: str) -> bool:
+    return text.isascii() and text.isalnum() and text == text.lower()

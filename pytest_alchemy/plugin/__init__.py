@@ -1,0 +1,74 @@
+"""
+The pytest plugin's entry: loaded by every pytest run, so it imports nothing heavy and does nothing until a scope is used.
+
+What a run that uses scopes needs is imported by `activate`, when the first test that asks for one is collected.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .fixtures import (
+    NAMES,
+    alchemy_app,
+    alchemy_class,
+    alchemy_module,
+    alchemy_scope,
+    alchemy_stage,
+    fake_cloudflare,
+)
+from .marker import prepare_items, register
+from .options import Options, add_options
+
+if TYPE_CHECKING:
+    from .session import Session
+
+__all__ = [
+    "alchemy_app",
+    "alchemy_class",
+    "alchemy_module",
+    "alchemy_scope",
+    "alchemy_stage",
+    "fake_cloudflare",
+]
+
+OPTIONS = pytest.StashKey[Options]()
+SESSION = pytest.StashKey["Session"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the options; in an xdist controller, watch over the workers."""
+    register(config)
+    config.stash[OPTIONS] = Options.of(config)
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        from .controller import Controller
+
+        config.pluginmanager.register(Controller(config, config.stash[OPTIONS]), "alchemy_controller")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Check the markers, and get ready if any test uses a scope."""
+    prepare_items(config, items, config.stash[OPTIONS])
+    if config.option.collectonly:
+        return
+    if not all(NAMES.isdisjoint(getattr(item, "fixturenames", ())) for item in items):
+        activate(config)
+
+
+def activate(config: pytest.Config) -> Session:
+    """Return what this process knows of its scopes; the first call imports the engine."""
+    session = config.stash.get(SESSION, None)
+    if session is None:
+        from .session import Session
+
+        session = config.stash[SESSION] = Session(config, config.stash[OPTIONS])
+        session.register()
+    return session

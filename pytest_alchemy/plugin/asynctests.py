@@ -1,0 +1,110 @@
+"""
+Which runner runs an async test, and the hidden fixtures that live in its loop.
+
+A scope of an async test is closed by an async companion fixture of the same runner, so that teardown runs in the
+test's own loop, where its clients are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import types
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+LOOP_SCOPES = ("function", "class", "module", "package", "session")
+ANYIO = "_alchemy_anyio"
+TEST_SCOPE = pytest.StashKey[Any]()
+
+
+def companion_of(item: pytest.Item) -> str | None:
+    """Return the name of the companion fixture for *item*; None for a sync test or an unknown runner."""
+    if loop_scope := _asyncio_loop_scope(item):
+        return f"_alchemy_asyncio_{loop_scope}"
+    if item.get_closest_marker("anyio") and is_coroutine_test(item):
+        return ANYIO if "anyio_backend" in getattr(item, "fixturenames", ()) else None
+    return None
+
+
+def is_coroutine_test(item: pytest.Item) -> bool:
+    """Tell whether the test was written as a coroutine function, also while a runner has wrapped it."""
+    owner = getattr(item, "cls", None) or getattr(item, "module", None)
+    written = getattr(owner, getattr(item, "originalname", None) or item.name, None)
+    return inspect.iscoroutinefunction(written) or inspect.iscoroutinefunction(getattr(item, "obj", None))
+
+
+def companions(config: pytest.Config) -> types.ModuleType:
+    """Return a plugin with the companions of the runners that are installed."""
+    # pytest finds fixtures on modules, not on instances.
+    module = types.ModuleType("pytest_alchemy.plugin.companions")
+    setattr(module, ANYIO, pytest.fixture(name=ANYIO)(_companion()))
+    if config.pluginmanager.hasplugin("asyncio"):
+        import pytest_asyncio
+
+        for loop_scope in LOOP_SCOPES:
+            name = f"_alchemy_asyncio_{loop_scope}"
+            fixture = pytest_asyncio.fixture(_companion(), loop_scope=loop_scope, name=name)  # type: ignore[call-overload]  # a str is one of its literals
+            setattr(module, name, fixture)
+    return module
+
+
+def guarded(body: Callable[..., Any], cancel_with: Callable[[Callable[[], None] | None], None], anyio: bool) -> Any:
+    """
+    Return *body*, an async test, so that it can be cancelled from outside.
+
+    A timeout that strikes in the main thread leaves the body running, and it would go on making things during its
+    own teardown.
+
+    Args:
+        body: The test's coroutine function.
+        cancel_with: Is given a function that cancels the body while it runs, and None when it has ended.
+        anyio: True if anyio runs it: its task is the runner's own and must not be cancelled as a whole.
+    """
+
+    @functools.wraps(body)
+    async def guard(*args: Any, **kwargs: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        try:
+            if not anyio:
+                task = asyncio.current_task()
+                assert task is not None
+                cancel_with(lambda: loop.is_closed() or loop.call_soon_threadsafe(task.cancel))  # type: ignore[func-returns-value]
+                return await body(*args, **kwargs)
+            from anyio import CancelScope
+
+            with CancelScope() as scope:
+                cancel_with(lambda: loop.is_closed() or loop.call_soon_threadsafe(scope.cancel))  # type: ignore[func-returns-value]
+                return await body(*args, **kwargs)
+        finally:
+            cancel_with(None)
+
+    return guard
+
+
+def _companion() -> Callable[[pytest.FixtureRequest], AsyncIterator[None]]:
+    async def companion(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+        test = request.node.stash[TEST_SCOPE]
+        restore = test.make_current()
+        try:
+            yield
+        finally:
+            restore()
+            await test.aclose()
+
+    return companion
+
+
+def _asyncio_loop_scope(item: pytest.Item) -> str | None:
+    if not item.config.pluginmanager.hasplugin("asyncio"):
+        return None
+    from pytest_asyncio.plugin import PytestAsyncioFunction
+
+    if not isinstance(item, PytestAsyncioFunction):
+        return None
+    marker = item.get_closest_marker("asyncio")
+    given = (marker.kwargs.get("loop_scope") or marker.kwargs.get("scope")) if marker else None
+    return given or item.config.getini("asyncio_default_test_loop_scope") or "function"

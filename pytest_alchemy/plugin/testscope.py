@@ -1,0 +1,125 @@
+"""One test's scope from set-up to teardown: in its loop if it is async, and destroyed once, whatever breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_alchemy.ambient import current
+from pytest_alchemy.driver import AsyncDriver, BlockingDriver, run_blocking
+from pytest_alchemy.teardown import Outcome
+
+from .asynctests import ANYIO, TEST_SCOPE, companion_of, guarded, is_coroutine_test
+
+if TYPE_CHECKING:
+    from pytest_alchemy.scope import Scope
+
+    from .session import Session
+
+BODY_GRACE = 2.0
+"""How long a cancelled test body may take to end before its resources are destroyed under it, in seconds."""
+
+
+class TestScope:
+    """The scope of one test, and everything that may end it."""
+
+    __test__ = False
+
+    def __init__(self, session: Session, request: pytest.FixtureRequest) -> None:
+        self.session, self.request = session, request
+        self.item: pytest.Item = request.node
+        self.companion = companion_of(self.item)
+        self._refuse_inside_body()
+        self.scope: Scope = session.test_scope(self.item)
+        self._cancel: Callable[[], None] | None = None
+        self._body_ended = threading.Event()
+        self._body_ended.set()
+
+    @contextmanager
+    def entered(self) -> Iterator[Scope]:
+        """Open the scope around the test."""
+        self.item.stash[TEST_SCOPE] = self
+        # Registered before the companion, so run after it: destroys what a broken loop left.
+        self.item.addfinalizer(self.net)
+        restore = self.make_current()
+        if self.companion is not None:
+            self.request.getfixturevalue(self.companion)
+        try:
+            yield self.scope
+        finally:
+            restore()
+            self.scope.start_closing()
+            if self._cancel is not None:
+                self._cancel()
+            if self.companion is None:
+                self.net()
+
+    def make_current(self) -> Callable[[], None]:
+        """Make the scope the current one, and return what makes the one before current again."""
+        before = current.get()
+        current.set(self.scope)
+        # Not by a token: a finalizer may run in another context.
+        return lambda: current.set(before) and None
+
+    def guard(self) -> Callable[[], None] | None:
+        """Make the body of an async test cancellable; return what undoes that."""
+        if self.companion is None:
+            return None
+        item = self.item
+        body = item.obj  # type: ignore[attr-defined]  # every Function has it
+        item.obj = guarded(body, self._body_runs, anyio=self.companion == ANYIO)  # type: ignore[attr-defined]
+
+        def undo() -> None:
+            item.obj = body  # type: ignore[attr-defined]
+
+        return undo
+
+    async def aclose(self) -> None:
+        """Destroy everything in the running loop."""
+        if self.session.keeps(self.scope, self.item):
+            return
+        await self._wait_for_body()
+        timeout = self.scope.settings.teardown_timeout
+        self._report(await self.scope.close(AsyncDriver(), timeout=timeout))
+
+    def net(self) -> None:
+        """Destroy what nothing else did, without the test's loop; quiet if there is nothing."""
+        if self.session.is_over(self.scope) or self.session.keeps(self.scope, self.item):
+            return
+        timeout = self.scope.settings.teardown_timeout
+        self._report(run_blocking(self.scope.close(BlockingDriver(), timeout=timeout)))
+
+    def _report(self, outcome: Outcome) -> None:
+        self.session.scope_over(self.scope, outcome)
+
+    def _body_runs(self, cancel: Callable[[], None] | None) -> None:
+        self._cancel = cancel
+        if cancel is None:
+            self._body_ended.set()
+        else:
+            self._body_ended.clear()
+
+    async def _wait_for_body(self) -> None:
+        """Give a body that was cancelled the time to end."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + BODY_GRACE
+        while not self._body_ended.is_set() and loop.time() < give_up:
+            await asyncio.sleep(0.01)
+
+    def _refuse_inside_body(self) -> None:
+        """
+        Refuse to be asked for by a test that runs already.
+
+        Raises:
+            pytest.UsageError: It does, and it is async: its loop could not close the scope.
+        """
+        if asyncio._get_running_loop() is not None and is_coroutine_test(self.item):
+            raise pytest.UsageError(
+                f"{self.item.nodeid} asked for alchemy_scope with request.getfixturevalue() inside a coroutine.\n"
+                "Ask for it as an argument of the test: async def test_x(alchemy_scope)"
+            )

@@ -1,0 +1,216 @@
+"""
+What a journal line says.
+
+A record is plain data: anything needed to destroy a resource in a process that never saw the test that made it.
+Instants are seconds since the epoch (UTC), so that a line costs no calendar arithmetic to write.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+FORMAT = 1
+"""Version of the line format; a reader refuses what is newer than itself."""
+
+
+class _Line(msgspec.Struct, frozen=True, tag_field="op", omit_defaults=True):
+    """One journal line."""
+
+
+class StageOpened(_Line, tag="stage", frozen=True):
+    """
+    The first line of every journal: whose it is and how to act for it.
+
+    Attributes:
+        app: Name of the application.
+        stage: Full name of the stage (``test-gw0-k3f9x2ab``).
+        run: Id of the run, empty for a lasting stage.
+        ephemeral: True if whoever finds the stage's owner dead may destroy everything in it.
+        expires: Moment after which nothing of it is wanted any more; 0 for a lasting stage.
+        owner: Process id of the owner.
+        host: Name of the owner's machine.
+        user: Name of the owner's user.
+        worker: xdist worker id, ``main`` without workers.
+        started: Moment when the journal was opened.
+        folder: Working directory in which recovery has to run.
+        import_path: ``sys.path`` of the owner.
+        settings: The stage's `Settings` as a plain dict.
+        journal: Random id of this journal; part of every line's digest.
+        format: Version of the line format.
+    """
+
+    app: str
+    stage: str
+    run: str
+    ephemeral: bool
+    expires: float
+    owner: int
+    host: str
+    user: str
+    worker: str
+    started: float
+    folder: str
+    import_path: tuple[str, ...]
+    settings: dict[str, Any]
+    journal: str
+    format: int = FORMAT
+
+
+class KindSeen(_Line, tag="kind", frozen=True):
+    """
+    Where the class of a kind can be imported from; written once before its first intent.
+
+    Attributes:
+        kind: The kind.
+        module: Module name of the class.
+        file: Source file of that module, empty if it has none.
+        qualname: Qualified name of the class.
+        importable: False if the class is local to a function: nobody else can ever import it.
+        create_timeout: How long after an intent the resource may still appear, in seconds.
+    """
+
+    kind: str
+    module: str
+    file: str
+    qualname: str
+    importable: bool = True
+    create_timeout: float = 60.0
+
+
+class Intent(_Line, tag="intent", frozen=True):
+    """
+    A resource is about to be created; written before the provider is called.
+
+    Attributes:
+        seq: Number of the resource in this journal, from 1.
+        path: Names of the scopes from below the stage to the resource's own parent scope.
+        kind: The kind.
+        id: The id its author gave.
+        name: The physical name.
+        world: Where it lives.
+        props: Properties as plain data (references to resources as ``{"$ref": ...}``).
+        needs: Numbers of the resources it depends on.
+        parent: Number of the resource inside whose ``create`` it is made, 0 for none.
+        at: Moment of writing.
+        where: ``file:line`` of the code that made it.
+        test: Node id of the test or fixture owner, empty outside pytest.
+    """
+
+    seq: int
+    path: tuple[str, ...]
+    kind: str
+    id: str
+    name: str
+    world: str
+    props: dict[str, Any]
+    needs: tuple[int, ...] = ()
+    parent: int = 0
+    at: float = 0.0
+    where: str = ""
+    test: str = ""
+
+
+class Created(_Line, tag="created", frozen=True):
+    """Resource *seq* exists; *outputs* is what is known of it. Written again when an update changed it."""
+
+    seq: int
+    outputs: dict[str, Any]
+    props: dict[str, Any] | None = None
+    at: float = 0.0
+
+
+class CreateFailed(_Line, tag="create-failed", frozen=True):
+    """
+    The create of resource *seq* raised.
+
+    Attributes:
+        seq: Number of the resource.
+        error: Type and text of the error.
+        settled: True if the hook itself raised (it got an answer), False if it was cut off: the provider
+            may still finish the create on its own.
+    """
+
+    seq: int
+    error: str
+    settled: bool = True
+
+
+class Updating(_Line, tag="updating", frozen=True):
+    """Resource *seq* is about to be changed to *props*; a `Created` with the same properties follows when it was."""
+
+    seq: int
+    props: dict[str, Any]
+
+
+class Destroying(_Line, tag="destroying", frozen=True):
+    """Resource or deferred call *seq* is about to be destroyed."""
+
+    seq: int
+
+
+class Destroyed(_Line, tag="destroyed", frozen=True):
+    """Resource or deferred call *seq* is gone."""
+
+    seq: int
+
+
+class DestroyFailed(_Line, tag="destroy-failed", frozen=True):
+    """Resource or deferred call *seq* could not be destroyed and is still owned."""
+
+    seq: int
+    error: str
+    attempts: int = 1
+
+
+class Deferred(_Line, tag="deferred", frozen=True):
+    """
+    A function to call when the scope ends.
+
+    Attributes:
+        seq: Number of the entry in this journal.
+        path: Names of the scopes from below the stage to the scope it belongs to.
+        module: Module of the function; empty if no other process can call it.
+        file: Source file of that module.
+        function: Qualified name of the function.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+    """
+
+    seq: int
+    path: tuple[str, ...]
+    module: str
+    file: str
+    function: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    parent: int = 0
+    at: float = 0.0
+    where: str = ""
+    test: str = ""
+
+
+class Kept(_Line, tag="kept", frozen=True):
+    """The scope at *path* is kept on purpose until *expires*, whatever happens to its owner."""
+
+    path: tuple[str, ...]
+    expires: float
+
+
+Record = (
+    KindSeen
+    | Intent
+    | Created
+    | CreateFailed
+    | Updating
+    | Destroying
+    | Destroyed
+    | DestroyFailed
+    | Deferred
+    | Kept
+)
+AnyLine = StageOpened | Record
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(AnyLine).decode

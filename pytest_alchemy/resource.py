@@ -1,0 +1,556 @@
+"""Declaring resources: the base class, its outputs, and what a class says about its kind."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import inspect
+import sys
+import typing
+import warnings
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, Self
+
+from pytest_alchemy.callers import stack_level
+from pytest_alchemy.errors import (
+    HookCalledError,
+    InvalidPropertyError,
+    NoScopeError,
+    OutputNotReadyError,
+    PlainSecretWarning,
+    ResourceDefinitionError,
+    ResourceNeverCreatedWarning,
+)
+from pytest_alchemy.names import NameRule
+from pytest_alchemy.validation import Mismatch, Shape, shape_of
+
+if TYPE_CHECKING:
+    from pytest_alchemy.scope import Scope
+
+HOOKS = ("create", "read", "update", "destroy", "world", "list")
+_RESERVED = frozenset({"id", "name", "scope", *HOOKS})
+_MISSING: Any = object()
+
+_await_in_current_scope: Callable[[Resource], Generator[Any, None, Resource] | None] = lambda _: None
+
+
+def output(*, init: Literal[False] = False) -> Any:
+    """
+    Declare an output: a value that is known once the resource exists.
+
+    A hook sets it (``self.host = ...``); it is recorded with the resource and there again when another process
+    reads it back. Reading it earlier raises `OutputNotReadyError`.
+    """
+    return _Output()
+
+
+def _identifier(*, kw_only: Literal[False] = False) -> Any:
+    """Tell type checkers that ``id`` is positional, unlike the properties."""
+
+
+@typing.dataclass_transform(kw_only_default=True, field_specifiers=(output, _identifier))
+class _Declared:
+    """What makes type checkers see a constructor in every resource class."""
+
+
+class Resource(_Declared):
+    """
+    One real thing that has to be unmade: the base class of every kind.
+
+    A subclass declares properties as annotated fields (desired state), outputs with `output`, and the hooks
+    ``create`` and ``destroy``; ``read``, ``update``, ``world`` and ``list`` are optional. Hooks are plain or ``async``.
+
+    Class keywords:
+        kind: ``[a-z0-9]+``, by default the lower-cased class name.
+        name_rule: What physical names the provider takes.
+        create_timeout: How long after a lost answer the thing may still appear, in seconds.
+        parallel: False keeps plain hooks in the calling thread under the parallel strategy too.
+    """
+
+    id: str = _identifier()
+
+    if TYPE_CHECKING:
+
+        @property
+        def name(self) -> str:
+            """The physical name, known before ``create`` is called."""
+
+        @property
+        def scope(self) -> Scope:
+            """The resource's own scope: what ``create`` makes inside it goes with it."""
+
+    else:
+        name = property(lambda self: self._alchemy.bound().name)
+        scope = property(lambda self: self._alchemy.bound().own_scope())
+        _alchemy = None
+
+        def __init__(self, id: str = _MISSING, /, *more: Any, **properties: Any) -> None:
+            caller = sys._getframe(1)
+            self._alchemy = binding = Binding(caller.f_code.co_filename, caller.f_lineno)
+            kind = kind_of(type(self))
+            if id is _MISSING:
+                id = properties.pop("id", _MISSING)
+            _check_arguments(kind, id, more)
+            self.id = id
+            self.__dict__.update(kind.accept(id, properties))
+            binding.fresh = True
+
+    def create(self) -> Awaitable[None] | None:
+        """Make the thing named ``self.name`` and set the outputs."""
+        raise NotImplementedError
+
+    def read(self) -> Awaitable[bool] | bool:
+        """Tell whether ``self.name`` exists, and set the outputs if it does."""
+        raise NotImplementedError
+
+    def update(self, previous: Self) -> Awaitable[None] | None:
+        """Make the existing thing fit the properties; *previous* holds those last applied."""
+        raise NotImplementedError
+
+    def destroy(self) -> Awaitable[None] | None:
+        """Remove the thing, by ``self.name`` alone if outputs are missing; gone already is fine."""
+        raise NotImplementedError
+
+    def world(self) -> str:
+        """Tell which server or account the thing lives in."""
+        return ""
+
+    @classmethod
+    def list(cls) -> Awaitable[Iterable[str]] | Iterable[str]:
+        """Return the names that exist, ours or not."""
+        raise NotImplementedError
+
+    def __init_subclass__(
+        cls,
+        *,
+        kind: str | None = None,
+        name_rule: NameRule | None = None,
+        create_timeout: float | None = None,
+        parallel: bool | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init_subclass__(**more)
+        _define(cls, kind, name_rule, create_timeout, parallel)
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        steps = _await_in_current_scope(self)
+        if steps is None:
+            self._alchemy.fresh = False
+            raise NoScopeError(describe(self))
+        return steps  # type: ignore[return-value]  # the scope gives back what it is given, or its first instance
+
+    def __repr__(self) -> str:
+        return describe(self)
+
+    def __alchemy_ref__(self) -> dict[str, Any]:
+        """Return what a record says to refer to this resource."""
+        owner = self._alchemy.owner
+        if owner is None:
+            raise InvalidPropertyError(
+                describe(self),
+                "id",
+                "is used by another resource before it exists",
+                "Create it first, then pass it on: the order of creation is the order of need.",
+            )
+        return owner.reference()
+
+    def __del__(self) -> None:
+        binding = self._alchemy
+        if binding is not None and binding.fresh and not sys.is_finalizing():
+            warnings.warn_explicit(
+                f"{describe(self)} was made as an object, but neither created nor awaited: nothing exists.\n"
+                "Create it with scope.create(...), or await it.",
+                ResourceNeverCreatedWarning,
+                binding.filename,
+                binding.line,
+                source=self,
+            )
+
+
+class Owner(Protocol):
+    """What a resource belongs to once it is created."""
+
+    name: str
+
+    def own_scope(self) -> Scope:
+        """Return the resource's own scope."""
+
+    def reference(self) -> dict[str, Any]:
+        """Return what a record says to refer to the resource."""
+
+
+class Binding:
+    """
+    What the engine keeps with a resource object.
+
+    Attributes:
+        filename: Source file of the code that made the object.
+        line: Line in it.
+        fresh: True while nobody has created it.
+        hooks_open: How many hooks of it the engine is running.
+        owner: What it belongs to; None before it is created.
+    """
+
+    __slots__ = ("filename", "fresh", "hooks_open", "line", "owner")
+
+    def __init__(self, filename: str, line: int) -> None:
+        self.filename, self.line = filename, line
+        self.fresh = False
+        self.hooks_open = 0
+        self.owner: Owner | None = None
+
+    @property
+    def where(self) -> str:
+        return f"{self.filename}:{self.line}"
+
+    def bound(self) -> Owner:
+        if self.owner is None:
+            raise AttributeError(
+                "This resource belongs to no scope yet: it has a name and a scope once it is created."
+            )
+        return self.owner
+
+
+@dataclass(slots=True)
+class Field:
+    """One property or output of a kind."""
+
+    name: str
+    annotation: Any
+    shape: Shape
+    default: Any = _MISSING
+
+    def default_value(self) -> Any:
+        value = self.default
+        return copy.deepcopy(value) if isinstance(value, dict | list | set) else value
+
+
+@dataclass(slots=True, eq=False)
+class Kind:
+    """
+    What a resource class says of itself.
+
+    Attributes:
+        name: The kind, as recorded.
+        cls: The class.
+        name_rule: What physical names the provider takes.
+        create_timeout: How long after a lost answer the thing may still appear, in seconds.
+        parallel: False if plain hooks stay in the calling thread.
+        hooks: The hooks that the class or its bases define, by name.
+        properties: Declared properties by name; None until they were first needed.
+        outputs: Declared outputs by name.
+    """
+
+    name: str
+    cls: type[Resource]
+    name_rule: NameRule
+    create_timeout: float
+    parallel: bool
+    hooks: dict[str, Callable[..., Any]]
+    properties: dict[str, Field] | None = None
+    outputs: dict[str, Field] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return self.cls.__name__
+
+    @property
+    def importable(self) -> bool:
+        return "<locals>" not in self.cls.__qualname__
+
+    def fields(self) -> dict[str, Field]:
+        """Return the properties; annotations are resolved when the first object is made."""
+        if self.properties is None:
+            self.properties, self.outputs = _fields(self.cls)
+        return self.properties
+
+    def accept(self, id: str, given: dict[str, Any]) -> dict[str, Any]:
+        """
+        Return the values of all properties, checked.
+
+        Raises:
+            InvalidPropertyError: A property is unknown, missing or of the wrong type.
+        """
+        fields = self.fields()
+        values: dict[str, Any] = {}
+        for name, known in fields.items():
+            value = given.get(name, _MISSING)
+            if value is _MISSING:
+                value = known.default_value()
+                if value is _MISSING:
+                    raise InvalidPropertyError(f"{self.title} {id!r}", name, "is missing")
+            else:
+                try:
+                    value = known.shape.accept(value, "")
+                except Mismatch as mismatch:
+                    raise self._refused(id, name, mismatch) from None
+                if type(value) is str and "://" in value:
+                    _warn_of_password(f"{self.title} {id!r}", name, value)
+            values[name] = value
+        if len(given) > len(fields) or any(name not in fields for name in given):
+            self._refuse_unknown(id, given)
+        return values
+
+    def check_outputs(self, resource: Resource) -> None:
+        """
+        Check the outputs that are set.
+
+        Raises:
+            InvalidPropertyError: An output is of the wrong type.
+        """
+        for name, known in self.outputs.items():
+            if name in resource.__dict__:
+                try:
+                    resource.__dict__[name] = known.shape.accept(resource.__dict__[name], "")
+                except Mismatch as mismatch:
+                    raise self._refused(resource.id, name, mismatch) from None
+
+    def revive(
+        self, id: str, props: dict[str, Any], outputs: dict[str, Any], resolve: Callable[[dict[str, Any]], Any]
+    ) -> Resource:
+        """
+        Return the resource that was recorded with *props* and *outputs*.
+
+        What refers to a resource that *resolve* does not find (it raises LookupError) is left unset.
+
+        Raises:
+            InvalidPropertyError: The record does not fit the class as it is now.
+        """
+        resource = self.cls.__new__(self.cls)
+        resource._alchemy = Binding("", 0)
+        resource.id = id
+        for fields, data in ((self.fields(), props), (self.outputs, outputs)):
+            self._refuse_unknown(id, {name: None for name in data if name not in fields})
+            for name, known in fields.items():
+                if name in data:
+                    try:
+                        resource.__dict__[name] = known.shape.revive(data[name], "", resolve)
+                    except Mismatch as mismatch:
+                        raise self._refused(id, name, mismatch) from None
+                    except LookupError:
+                        continue  # it refers to what is gone; the name alone has to do
+                elif fields is not self.outputs:
+                    value = known.default_value()
+                    if value is _MISSING:
+                        raise InvalidPropertyError(f"{self.title} {id!r}", name, "is missing in its record")
+                    resource.__dict__[name] = value
+        return resource
+
+    def _refused(self, id: str, name: str, mismatch: Mismatch) -> InvalidPropertyError:
+        return InvalidPropertyError(f"{self.title} {id!r}", f"{name}{mismatch.path}", mismatch.reason)
+
+    def _refuse_unknown(self, id: str, given: dict[str, Any]) -> None:
+        for name in given:
+            if name in self.fields():
+                continue
+            if name in self.outputs:
+                raise InvalidPropertyError(
+                    f"{self.title} {id!r}", name, "is an output: the resource sets it itself"
+                )
+            near = difflib.get_close_matches(name, self.fields(), 1)
+            known = ", ".join(self.fields()) or "none"
+            remedy = f"Did you mean {near[0]!r}?" if near else f"Its properties: {known}."
+            raise InvalidPropertyError(f"{self.title} {id!r}", name, "is unknown", remedy)
+
+
+def kind_of(cls: type[Resource]) -> Kind:
+    """Return what *cls* says of itself."""
+    return cls.__alchemy_kind__
+
+
+def describe(resource: Resource) -> str:
+    """Return how messages call *resource*: ``D1Database 'orders'``."""
+    return f"{type(resource).__name__} {getattr(resource, 'id', '?')!r}"
+
+
+def use_current_scope(await_in: Callable[[Resource], Generator[Any, None, Resource] | None]) -> None:
+    """Tell what awaiting a resource does; None from *await_in* means that no scope is open."""
+    global _await_in_current_scope
+    _await_in_current_scope = await_in
+
+
+class _Output:
+    """Stands in the class where an output has no value yet."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Resource | None, owner: type) -> Any:
+        if instance is None:
+            return self
+        raise OutputNotReadyError(describe(instance), self.name)
+
+
+class _GuardedHook:
+    """A hook in its class: callable by the engine and by other hooks of the same object only."""
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self.name, self.function = name, function
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = function
+
+    def __get__(self, instance: Resource | None, owner: type) -> Any:
+        if instance is None:
+            return self.function
+        if instance._alchemy.hooks_open:
+            return self.function.__get__(instance, owner)
+        hook = self.name
+
+        def refuse(*_: Any, **__: Any) -> NoReturn:
+            raise HookCalledError(describe(instance), hook)
+
+        return refuse
+
+
+def _define(
+    cls: type[Resource],
+    kind: str | None,
+    name_rule: NameRule | None,
+    create_timeout: float | None,
+    parallel: bool | None,
+) -> None:
+    parent: Kind | None = getattr(cls, "__alchemy_kind__", None)
+    _check_reserved(cls)
+    for hook in ("create", "read", "update", "destroy"):
+        function = cls.__dict__.get(hook)
+        if function is not None:
+            if not inspect.isfunction(function):
+                raise ResourceDefinitionError(
+                    cls.__qualname__, f"{hook!r} is not a method", f"Write it as def {hook}(self, ...)."
+                )
+            setattr(cls, hook, _GuardedHook(hook, function))
+    name = cls.__name__.lower() if kind is None else kind
+    if not (name.isascii() and name.isalnum() and name == name.lower()):
+        raise ResourceDefinitionError(
+            cls.__qualname__,
+            f"the kind {name!r} is not made of a-z and 0-9 alone",
+            'Name it with a class keyword: class Bucket(Resource, kind="bucket")',
+        )
+    cls.__alchemy_kind__ = Kind(
+        name=name,
+        cls=cls,
+        name_rule=name_rule or (parent.name_rule if parent else NameRule()),
+        create_timeout=_first(create_timeout, parent and parent.create_timeout, 60.0),
+        parallel=_first(parallel, parent and parent.parallel, True),
+        hooks={hook: getattr(cls, hook) for hook in HOOKS if _overrides(cls, hook)},
+    )
+
+
+def _first(*values: Any) -> Any:
+    return next(value for value in values if value is not None)
+
+
+def _overrides(cls: type[Resource], hook: str) -> bool:
+    return any(hook in base.__dict__ for base in cls.__mro__ if base not in (Resource, _Declared, object))
+
+
+def _check_reserved(cls: type[Resource]) -> None:
+    for name in _annotations(cls):
+        if name in _RESERVED:
+            raise ResourceDefinitionError(
+                cls.__qualname__,
+                f"a property may not be named {name!r}, which every resource has already",
+                f"Give it another name, for example {cls.__name__.lower()}_{name}.",
+            )
+        if name.startswith("_"):
+            raise ResourceDefinitionError(
+                cls.__qualname__,
+                f"a property may not start with an underscore, as {name!r} does",
+                "Properties and outputs are public; annotate what is none of them as ClassVar.",
+            )
+    for name in ("id", "name", "scope"):
+        if name in cls.__dict__:
+            raise ResourceDefinitionError(
+                cls.__qualname__,
+                f"it may not define {name!r}, which every resource has already",
+                "Give it another name.",
+            )
+
+
+def _annotations(cls: type) -> dict[str, Any]:
+    """Return the annotations of *cls* itself, names that are not defined yet left alone."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        found = annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
+    else:
+        found = cls.__dict__.get("__annotations__", {})
+    return {name: note for name, note in found.items() if not _is_class_variable(note)}
+
+
+def _is_class_variable(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return annotation.removeprefix("typing.").startswith("ClassVar")
+    return annotation is ClassVar or typing.get_origin(annotation) is ClassVar
+
+
+def _fields(cls: type[Resource]) -> tuple[dict[str, Field], dict[str, Field]]:
+    properties: dict[str, Field] = {}
+    outputs: dict[str, Field] = {}
+    for base in reversed(cls.__mro__):
+        if not issubclass(base, Resource) or base is Resource:
+            continue
+        hints = _resolved(base)
+        for name in _annotations(base):
+            default = base.__dict__.get(name, _MISSING)
+            is_output = isinstance(default, _Output)
+            made = _field(cls, name, hints[name], _MISSING if is_output else default)
+            (outputs if is_output else properties)[name] = made
+    return properties, outputs
+
+
+def _resolved(cls: type[Resource]) -> dict[str, Any]:
+    # A method called `list` would otherwise hide the builtin from annotations of its own class.
+    visible = {name: value for name, value in vars(cls).items() if isinstance(value, type)}
+    module = sys.modules.get(cls.__module__)
+    try:
+        return typing.get_type_hints(
+            cls, globalns={**vars(module)} if module else None, localns=visible, include_extras=True
+        )
+    except NameError as error:
+        raise ResourceDefinitionError(
+            cls.__qualname__,
+            f"an annotation names {error.name!r}, which is not defined when the first object is made",
+            "Import it at module level (not only under TYPE_CHECKING).",
+        ) from None
+
+
+def _field(cls: type[Resource], name: str, annotation: Any, default: Any) -> Field:
+    try:
+        return Field(name, annotation, shape_of(annotation), default)
+    except TypeError as error:
+        raise ResourceDefinitionError(
+            cls.__qualname__,
+            f"the property {name!r} cannot be recorded: {error}",
+            "Use plain data, dataclasses, paths, resources or alchemy.env(...).",
+        ) from None
+
+
+def _check_arguments(kind: Kind, id: Any, more: tuple[Any, ...]) -> None:
+    if id is _MISSING:
+        raise InvalidPropertyError(kind.title, "id", "is missing", f'Name it: {kind.title}("my-{kind.name}")')
+    if not isinstance(id, str):
+        raise InvalidPropertyError(kind.title, "id", f"has to be str, not {type(id).__name__} ({id!r})")
+    if more:
+        raise InvalidPropertyError(
+            f"{kind.title} {id!r}", "id", "is the only positional argument", "Pass properties by keyword."
+        )
+    if missing := [hook for hook in ("create", "destroy") if hook not in kind.hooks]:
+        raise ResourceDefinitionError(
+            kind.cls.__qualname__,
+            f"it has no {' and no '.join(missing)}",
+            "A resource can be made and unmade: define both, plain or async.",
+        )
+
+
+def _warn_of_password(resource: str, name: str, value: str) -> None:
+    authority = value.partition("://")[2].partition("/")[0]
+    user, at, _ = authority.rpartition("@")
+    if at and ":" in user and user.partition(":")[2]:
+        warnings.warn(
+            f"{resource}: property {name!r} seems to hold a password, which would be recorded in clear text.\n"
+            "Pass alchemy.env('VARIABLE') instead: the variable's name is recorded, not its value.",
+            PlainSecretWarning,
+            stacklevel=stack_level(),
+        )

@@ -1,0 +1,333 @@
+"""The tree of scopes: each owns resources and child scopes, and ends by destroying what it owns."""
+
+from __future__ import annotations
+
+import contextvars
+import enum
+import functools
+from collections.abc import Callable, Generator, Iterator
+from operator import attrgetter
+from types import TracebackType
+from typing import Any, Literal, ParamSpec, Self, TypeVar
+
+from pytest_alchemy import names
+from pytest_alchemy.ambient import current as _current
+from pytest_alchemy.callers import where
+from pytest_alchemy.driver import AsyncDriver, BlockingDriver, Driver, refuse_in_coroutine, run_blocking
+from pytest_alchemy.entry import Call, Entry, Owned, Status
+from pytest_alchemy.errors import BlockedError, NotOwnedError, ScopeClosedError
+from pytest_alchemy.lifecycle import create
+from pytest_alchemy.names import NameRule, resource_key
+from pytest_alchemy.resource import Resource, describe, use_current_scope
+from pytest_alchemy.settings import Settings, Strategy
+from pytest_alchemy.stage import Stage
+from pytest_alchemy.teardown import Outcome, Teardown
+
+R = TypeVar("R", bound=Resource)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# What was current before each `with` that is open here; not on the scope, which several threads may have entered.
+_before: contextvars.ContextVar[tuple[Scope | Entry | None, ...]] = contextvars.ContextVar(
+    "alchemy_outer_scopes", default=()
+)
+_BLOCKING = BlockingDriver()
+_ASYNC = AsyncDriver()
+
+
+class _State(enum.Enum):
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class Scope:
+    """
+    A node of the scope tree.
+
+    Blocking methods have an asyncio twin with an a-prefix; a blocking one that is called directly inside a coroutine
+    fails at once and names its twin.
+
+    Attributes:
+        name: The scope's own name; of a test scope the test's node id.
+        parent: The scope around it; None for a stage.
+        children: Nested scopes by name.
+        settings: What was chosen for it.
+        phase: What its program does; tests always bring their resources ``up``.
+    """
+
+    phase: Literal["up"] = "up"
+
+    def __init__(
+        self,
+        stage: Stage,
+        *,
+        parent: Scope | None = None,
+        name: str = "",
+        place: tuple[str, ...] = (),
+        settings: Settings | None = None,
+        destroy_strategy: Strategy | None = None,
+        owner: Entry | None = None,
+    ) -> None:
+        self.root, self.parent, self.name, self.owner = stage, parent, name, owner
+        self.place = place  # `path`, with a colon where a name is not one that a nested scope could have
+        self.settings = settings or (parent.settings if parent else stage.settings)
+        self.children: dict[str, Scope] = {}
+        self.owned: dict[tuple[str, str] | int, Owned] = {}
+        self._strategy = destroy_strategy
+        self._state = _State.OPEN
+
+    def __repr__(self) -> str:
+        alive = sum(1 for _ in self.subtree())
+        return f"<Scope {self.title}, {self._state.value}, {alive} to destroy>"
+
+    @property
+    def app(self) -> str:
+        """Name of the application."""
+        return self.settings.app
+
+    @property
+    def stage(self) -> str:
+        """Full name of the stage, ``test-gw0-<run>`` in a test."""
+        return self.root.name
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Names of the scopes below the stage that lead here, this one's last."""
+        above = self.parent.path if self.parent else ()
+        return (*above, self.name) if self.place else above
+
+    @property
+    def title(self) -> str:
+        """How messages call it: ``my-app/test-gw0-k3f9x2ab/backend``."""
+        return "/".join((self.root.title, *self.path))
+
+    @property
+    def destroy_strategy(self) -> Strategy:
+        """``sequential`` or ``parallel``: given to this scope, or taken from the one around it."""
+        if self._strategy is not None:
+            return self._strategy
+        return self.settings.destroy
+
+    @property
+    def resources(self) -> list[Resource]:
+        """The resources that exist in this scope itself, in order of creation."""
+        return [e.resource for e in self.entries() if e.status is Status.CREATED]
+
+    def create(self, resource: R) -> R:
+        """
+        Create *resource* here and return it; its record is written first.
+
+        The same kind and id again with equal properties returns the first instance; with changed ones the
+        resource is updated, if its class can.
+
+        Raises:
+            ScopeClosedError: The scope is closing or closed.
+            ChangedWithinRunError: Declared twice with different properties, and the class has no ``update``.
+            Exception: What the resource's ``create`` raised; what it left behind is destroyed with the scope.
+        """
+        refuse_in_coroutine("create", "acreate")
+        return run_blocking(create(self, resource, _BLOCKING))  # type: ignore[return-value]  # what it was given
+
+    async def acreate(self, resource: R) -> R:
+        """Create *resource* here; asyncio twin of `create`, with coroutine hooks in the caller's loop."""
+        return await create(self, resource, _ASYNC)  # type: ignore[return-value]  # what it was given
+
+    def remove(self, resource: Resource) -> None:
+        """
+        Destroy *resource* and its children now, before the scope ends.
+
+        Raises:
+            NotOwnedError: It was not created in this scope, or is gone already.
+            BlockedError: Something that exists still needs it; nothing was destroyed.
+            ExceptionGroup: It could not be destroyed; its record is kept.
+        """
+        refuse_in_coroutine("remove", "aremove")
+        run_blocking(self._remove(resource, _BLOCKING))
+
+    async def aremove(self, resource: Resource) -> None:
+        """Destroy *resource* now; asyncio twin of `remove`."""
+        await self._remove(resource, _ASYNC)
+
+    def destroy(self, strategy: Strategy | None = None) -> None:
+        """
+        Destroy everything under this scope and close it; a second call destroys what the first could not.
+
+        Raises:
+            ExceptionGroup: One `DestroyError` for each resource that is still there.
+        """
+        refuse_in_coroutine("destroy", "adestroy")
+        run_blocking(self.close(_BLOCKING, strategy)).raise_failures(self.title)
+
+    async def adestroy(self, strategy: Strategy | None = None) -> None:
+        """Destroy everything under this scope; asyncio twin of `destroy`."""
+        (await self.close(_ASYNC, strategy)).raise_failures(self.title)
+
+    def defer(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """
+        Call *function* (plain or async) when the scope ends, in reverse order with everything else it owns.
+
+        A module-level function with JSON-able arguments is called even if this process dies; any other one
+        only while the process lives.
+
+        Raises:
+            ScopeClosedError: The scope is closing or closed.
+        """
+        self.refuse_if_closed(f"the deferred call of {getattr(function, '__qualname__', function)!r}")
+        call = Call(self, function, args, kwargs, where())
+        call.recorded = True
+        self.root.record(call.line())
+        self.owned[call.seq] = call
+
+    def physical_name(self, id: str, max: int = 63) -> str:
+        """Return a name of ours for something that no resource class stands for; the same for the same *id*."""
+        return self.root.physical_name(self.place, "name", id, NameRule(max=max))
+
+    def run(self, name: str, destroy_strategy: Strategy | None = None) -> Scope:
+        """
+        Return the nested scope *name*, to be used with ``with`` or ``async with``.
+
+        In a test, what a nested scope owns is destroyed with the test.
+
+        Raises:
+            InvalidNameError: *name* is not a name.
+        """
+        names.check_name("a scope", name)
+        if name not in self.children:
+            self.refuse_if_closed(f"the scope {name!r}")
+            self.children[name] = Scope(
+                self.root,
+                parent=self,
+                name=name,
+                place=(*self.place, name),
+                settings=self.settings,
+                destroy_strategy=destroy_strategy or self._strategy,
+                owner=self.owner,
+            )
+        return self.children[name]
+
+    def bind(self, function: Callable[P, T]) -> Callable[P, T]:
+        """Return *function* with this scope as the current one while it runs, for threads of your own."""
+
+        @functools.wraps(function)
+        def bound(*args: P.args, **kwargs: P.kwargs) -> T:
+            before = _current.get()
+            _current.set(self)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                _current.set(before)
+
+        return bound
+
+    def __enter__(self) -> Self:
+        _before.set((*_before.get(), _current.get()))
+        _current.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        *outer, before = _before.get()
+        _before.set(tuple(outer))
+        _current.set(before)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    # What the rest of the package uses.
+
+    def entries(self) -> list[Entry]:
+        """Return what this scope itself owns as resources, in order of creation."""
+        return [owned for owned in self.owned.values() if isinstance(owned, Entry)]
+
+    def subtree(self) -> Iterator[Owned]:
+        """Yield everything under this scope: its own, its resources' children, its nested scopes'."""
+        for owned in list(self.owned.values()):
+            yield owned
+            if scope := owned.opened_scope():
+                yield from scope.subtree()
+        for child in list(self.children.values()):
+            yield from child.subtree()
+
+    def scope_of(self, entry: Entry) -> Scope:
+        """Return a new scope for the children of *entry*."""
+        key = resource_key(entry.kind.name, entry.id)
+        return Scope(
+            self.root,
+            parent=self,
+            name=entry.id,
+            place=(*self.place, f"{key}:"),
+            settings=self.settings,
+            destroy_strategy=self._strategy,
+            owner=entry,
+        )
+
+    def forget(self, owned: Owned) -> None:
+        """Own *owned* no longer: it is gone."""
+        key = (owned.kind.name, owned.id) if isinstance(owned, Entry) else owned.seq
+        if self.owned.get(key) is owned:
+            del self.owned[key]
+
+    def refuse_if_closed(self, wanted: str) -> None:
+        """
+        Refuse to make anything here once this scope or one around it is closing.
+
+        Raises:
+            ScopeClosedError: It is.
+        """
+        scope: Scope | None = self
+        while scope is not None:
+            if scope._state is not _State.OPEN:
+                raise ScopeClosedError(scope.title, scope._state.value, wanted)
+            scope = scope.parent
+
+    def start_closing(self) -> None:
+        """Refuse everything new from now on; what exists is destroyed by `close`."""
+        if self._state is _State.OPEN:
+            self._state = _State.CLOSING
+
+    async def close(
+        self, driver: Driver, strategy: Strategy | None = None, timeout: float | None = None
+    ) -> Outcome:
+        """Destroy everything under this scope and say what became of it; errors are in the outcome."""
+        self.start_closing()
+        things = sorted(self.subtree(), key=attrgetter("seq"))
+        if not things:
+            self._state = _State.CLOSED
+            return Outcome()
+        outcome = await Teardown(things, driver, timeout).run(strategy or self.destroy_strategy)
+        self._state = _State.CLOSED
+        return outcome
+
+    async def _remove(self, resource: Resource, driver: Driver) -> None:
+        owner = resource._alchemy.owner
+        if not isinstance(owner, Entry) or owner.scope is not self or owner.status is Status.DESTROYED:
+            raise NotOwnedError(self.title, describe(resource))
+        if owner.needed_by:
+            raise BlockedError(owner.title, sorted(other.title for other in owner.needed_by))
+        inside = owner.opened_scope()
+        things = sorted([owner, *(inside.subtree() if inside else ())], key=attrgetter("seq"))
+        outcome = await Teardown(things, driver, None).run(self.destroy_strategy)
+        outcome.raise_failures(owner.title)
+
+
+def current() -> Scope | None:
+    """Return the scope that is current here; inside a hook the resource's own."""
+    here = _current.get()
+    return here.own_scope() if isinstance(here, Entry) else here
+
+
+def _await_in_current(resource: Resource) -> Generator[Any, None, Resource] | None:
+    scope = current()
+    return None if scope is None else scope.acreate(resource).__await__()
+
+
+use_current_scope(_await_in_current)
+
+__all__ = ["Scope", "current"]

@@ -1,0 +1,188 @@
+"""One stage while it is open in this process: its names, its journal, its numbers."""
+
+from __future__ import annotations
+
+import getpass
+import itertools
+import os
+import platform
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_alchemy import clock
+from pytest_alchemy.callers import stack_level
+from pytest_alchemy.errors import DuplicateKindError, UnimportableKindWarning
+from pytest_alchemy.names import NameRule, Run, physical_name
+from pytest_alchemy.records import KindSeen, Record, StageOpened
+from pytest_alchemy.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_alchemy.resource import Kind
+    from pytest_alchemy.store import Journal
+
+
+@dataclass(slots=True)
+class Program:
+    """
+    What all stages of one test session or program share.
+
+    Attributes:
+        kinds: The class of each kind, by application and kind.
+        test: Node id of the test that runs now.
+        folder: Working directory in which recovery has to run.
+    """
+
+    kinds: dict[tuple[str, str], Kind] = field(default_factory=dict)
+    test: str = ""
+    folder: str = field(default_factory=os.getcwd)
+
+    def know(self, app: str, kind: Kind) -> None:
+        """
+        Remember the class of a kind.
+
+        Raises:
+            DuplicateKindError: Another class of this application calls itself the same kind.
+        """
+        known = self.kinds.get((app, kind.name))
+        if known is kind:
+            return
+        if known is not None and _place(known) != _place(kind):
+            raise DuplicateKindError(kind.name, _place(known), _place(kind))
+        self.kinds[app, kind.name] = kind
+
+
+@dataclass(slots=True)
+class Counts:
+    """How much was done, for the last lines of a report."""
+
+    created: int = 0
+    destroyed: int = 0
+
+
+class Stage:
+    """
+    The environment that a tree of scopes lives in.
+
+    Args:
+        settings: What was chosen for it.
+        name: Its full name (``test-gw0-k3f9x2ab``).
+        run: Run id and expiry; None for a lasting stage.
+        program: What it shares with other stages of this process.
+        open_journal: Takes the stage's lock and opens its journal; called when the first thing is recorded that
+            outlives this process.
+        worker: xdist worker id, ``main`` without workers.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        name: str,
+        run: Run | None,
+        program: Program,
+        open_journal: Callable[[StageOpened], Journal],
+        worker: str = "main",
+    ) -> None:
+        self.settings, self.name, self.run, self.program = settings, name, run, program
+        self.worker = worker
+        self.counts = Counts()
+        self.journal: Journal | None = None
+        self._open_journal = open_journal
+        self._seen: set[str] = set()
+        self._numbers = itertools.count(1)
+        self._memory = f"memory:{os.getpid()}"
+
+    @property
+    def title(self) -> str:
+        return f"{self.settings.app}/{self.name}"
+
+    def next_number(self) -> int:
+        """Return the next number in order of creation."""
+        return next(self._numbers)
+
+    def physical_name(self, path: tuple[str, ...], kind: str, id: str, rule: NameRule) -> str:
+        """Return the physical name of resource *id* in the scope at *path*."""
+        return physical_name(
+            app=self.settings.app, stage=self.name, path=path, kind=kind, id=id, run=self.run, rule=rule
+        )
+
+    def know(self, kind: Kind) -> None:
+        """
+        Make sure that others can find the class of *kind* again; before the first of it is made.
+
+        Raises:
+            DuplicateKindError: Another class calls itself the same kind.
+        """
+        if kind.name in self._seen and self.program.kinds.get((self.settings.app, kind.name)) is kind:
+            return
+        self.program.know(self.settings.app, kind)
+        if not kind.importable and kind.name not in self._seen:
+            self._seen.add(kind.name)
+            warnings.warn(
+                f"Resource class {kind.cls.__qualname__} is defined inside a function: no other process can "
+                "import it,\nso what it makes cannot be cleaned up after a crash. Define it at module level.",
+                UnimportableKindWarning,
+                stacklevel=stack_level(),
+            )
+        self._seen.add(kind.name)
+
+    def outlives_process(self, world: str) -> bool:
+        """Tell whether what is made in *world* is still there when this process is gone."""
+        return world != self._memory
+
+    def record(self, line: Record) -> None:
+        """Append *line* to the journal, opening it first if need be."""
+        if self.journal is None:
+            self.journal = self._open_journal(self._header())
+        self.journal.append(line)
+
+    def record_kind(self, kind: Kind) -> None:
+        """Append where *kind* can be imported from, once."""
+        mark = f"{kind.name}@{kind.cls.__module__}"
+        if mark not in self._seen:
+            self.record(kind_seen(kind))
+            self._seen.add(mark)
+
+    def _header(self) -> StageOpened:
+        return StageOpened(
+            app=self.settings.app,
+            stage=self.name,
+            run=self.run.id if self.run else "",
+            ephemeral=self.run is not None,
+            expires=self.run.expires if self.run else 0.0,
+            owner=os.getpid(),
+            host=platform.node(),
+            user=_user(),
+            worker=self.worker,
+            started=clock.now(),
+            folder=self.program.folder,
+            import_path=tuple(path for path in sys.path if isinstance(path, str)),
+            settings=asdict(self.settings),
+            journal=clock.token(12),
+        )
+
+
+def kind_seen(kind: Kind) -> KindSeen:
+    """Return where *kind* can be imported from."""
+    file = getattr(sys.modules.get(kind.cls.__module__), "__file__", None)
+    return KindSeen(
+        kind=kind.name,
+        module=kind.cls.__module__,
+        file=os.path.abspath(file) if file else "",
+        qualname=kind.cls.__qualname__,
+        importable=kind.importable,
+        create_timeout=kind.create_timeout,
+    )
+
+
+def _place(kind: Kind) -> str:
+    return f"{kind.cls.__module__}.{kind.cls.__qualname__}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user that has no name
+        return str(os.getuid()) if hasattr(os, "getuid") else "?"

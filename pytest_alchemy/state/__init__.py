@@ -1,0 +1,1 @@
+"""Where what we own is written down: the user's key, folders, locks and journals."""

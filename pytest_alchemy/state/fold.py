@@ -1,0 +1,121 @@
+"""What a journal amounts to: what is still owned after everything that happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_alchemy.records import (
+    Created,
+    CreateFailed,
+    Deferred,
+    Destroyed,
+    DestroyFailed,
+    Destroying,
+    Intent,
+    Kept,
+    KindSeen,
+    Record,
+    Updating,
+)
+
+
+@dataclass(slots=True)
+class Live:
+    """
+    A resource or a deferred call that is still owned.
+
+    Attributes:
+        entry: What its journal says of it.
+        created: Whether it is known to exist.
+        settled: Whether its create is over. False means that the provider may still finish it on its own: it is
+            looked for until the create timeout of its kind has passed.
+        outputs: What is known of it, None until it is created.
+        props: Its properties as last recorded; empty for a deferred call.
+        updating: The properties of an update that did not report back: the provider may have either.
+        destroying: Whether a destroy was begun that did not report back.
+        attempts: How often destroying it failed.
+        error: Text of the last error, empty if there was none.
+    """
+
+    entry: Intent | Deferred
+    created: bool = False
+    settled: bool = False
+    outputs: dict[str, Any] | None = None
+    props: dict[str, Any] = field(default_factory=dict)
+    updating: dict[str, Any] | None = None
+    destroying: bool = False
+    attempts: int = 0
+    error: str = ""
+
+
+@dataclass(slots=True)
+class LiveState:
+    """
+    What a journal amounts to.
+
+    Attributes:
+        live: What is still owned, by number, in order of the numbers.
+        kinds: Where the classes of the kinds can be imported from.
+        kept: Which scopes are kept on purpose, in the order in which they were.
+    """
+
+    live: dict[int, Live] = field(default_factory=dict)
+    kinds: dict[str, KindSeen] = field(default_factory=dict)
+    kept: list[Kept] = field(default_factory=list)
+
+
+def fold(records: Iterable[Record]) -> LiveState:
+    """
+    Return what is still owned after *records*.
+
+    A create that reports back after its resource was destroyed makes it owned again: it may exist after all. A
+    line about a number that nothing opened changes nothing.
+    """
+    state = LiveState()
+    known: dict[int, Live] = {}
+    for record in records:
+        match record:
+            case KindSeen():
+                state.kinds[record.kind] = record
+            case Kept():
+                state.kept.append(record)
+            case Intent():
+                known[record.seq] = state.live[record.seq] = Live(record, props=record.props)
+            case Deferred():
+                known[record.seq] = state.live[record.seq] = Live(record, settled=True)
+            case _:
+                entry = known.get(record.seq)
+                if entry is not None:
+                    _apply(state, entry, record)
+    state.live = dict(sorted(state.live.items()))
+    return state
+
+
+def _apply(
+    state: LiveState,
+    entry: Live,
+    record: Created | CreateFailed | Updating | Destroying | Destroyed | DestroyFailed,
+) -> None:
+    match record:
+        case Created():
+            entry.created = entry.settled = True
+            entry.outputs = record.outputs
+            entry.updating = None
+            if record.props is not None:
+                entry.props = record.props
+            state.live[record.seq] = entry
+        case CreateFailed():
+            entry.settled = record.settled
+            entry.error = record.error
+        case Updating():
+            entry.updating = record.props
+        case Destroying():
+            entry.destroying = True
+        case DestroyFailed():
+            entry.destroying = False
+            entry.attempts = record.attempts
+            entry.error = record.error
+        case Destroyed():
+            state.live.pop(record.seq, None)

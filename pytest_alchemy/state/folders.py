@@ -1,0 +1,254 @@
+"""
+The folders of ``.alchemy``: one per application, in it one per stage, gone again when nothing is left to tell.
+
+Several processes make and remove them at the same time. Whoever removes takes only what is empty, so it can
+never take what another one has just put there; whoever makes starts over when a folder vanished under its hands.
+A stage's folder stays for as long as somebody's lock file lies in it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from pytest_alchemy.errors import LinkRefusedError, StateFolderError
+from pytest_alchemy.names import folder_name
+from pytest_alchemy.state.disk import disk, open_regular, read_all, reason_of, write_all
+from pytest_alchemy.state.locks import Holder, StageLock
+
+JOURNALS: Final = ".journal"
+"""Name of the folder with a stage's journals."""
+
+LOCK: Final = ".lock"
+"""Name of the file whose lock proves that the owner of a stage lives."""
+
+_IGNORE = ".gitignore"
+_IGNORE_ALL = b"*\n"
+_VANISHING = "a folder above it is missing, or other processes keep removing it"
+_TRIES = 200  # each miss means that somebody else removed a folder in that very moment
+
+
+class Root:
+    """
+    The folder ``.alchemy``; nothing is made before the first stage is.
+
+    Attributes:
+        path: Where it is, absolute.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(os.path.abspath(path))
+
+    def __repr__(self) -> str:
+        return f"Root({str(self.path)!r})"
+
+    def stage_path(self, app: str, stage: str) -> Path:
+        """Return the folder of a stage, whether it exists or not."""
+        return self.path / folder_name(app) / folder_name(stage)
+
+    def make_stage(self, app: str, stage: str) -> Path:
+        """
+        Make the folder of a stage with a place for its journals, and everything above it.
+
+        Folders are for this user alone (0700), older ones of the user's become so. Making it again is quiet.
+        Until a lock file lies in the folder another process may remove it: `hold_stage` does both.
+
+        Returns:
+            The folder.
+
+        Raises:
+            LinkRefusedError: The root, the application's or the stage's folder is a link.
+            StateFolderError: It cannot be made: the reason says why.
+        """
+        folder = self.stage_path(app, stage)
+        for _ in range(_TRIES):
+            try:
+                _make_above(self.path)
+                _make_private(str(self.path))
+                self._ignore_everything()
+                for each in (folder.parent, folder, folder / JOURNALS):
+                    _make_private(str(each))
+            except FileNotFoundError:  # somebody removed an empty folder meanwhile
+                continue
+            except OSError as error:
+                raise StateFolderError(str(folder), reason_of(error)) from error
+            return folder
+        raise StateFolderError(str(folder), _VANISHING)
+
+    def hold_stage(
+        self, app: str, stage: str, holder: Holder, *, timeout: float = 0.0, lock: str = LOCK
+    ) -> tuple[Path, StageLock]:
+        """
+        Make the folder of a stage and take a lock in it; from then on the folder stays.
+
+        Args:
+            app: Name of the application.
+            stage: Full name of the stage.
+            holder: Who takes the lock.
+            timeout: How long to wait for another holder, in seconds.
+            lock: Name of the lock file.
+
+        Raises:
+            StageLockedError: Another process has the lock.
+            NoRealLocksError: The file system has no locks that end with their process.
+            LinkRefusedError: A folder or the lock file is a link.
+            StateFolderError: The folder cannot be made or written.
+        """
+        for _ in range(_TRIES):
+            folder = self.make_stage(app, stage)
+            held = StageLock(folder / lock, stage=stage)
+            try:
+                held.acquire(holder, timeout)
+            except FileNotFoundError:
+                continue
+            self.make_stage(
+                app, stage
+            )  # the journals' folder may have gone just before the lock came
+            return folder, held
+        raise StateFolderError(str(self.stage_path(app, stage)), _VANISHING)
+
+    def stages(self) -> Iterator[Path]:
+        """
+        Iterate over the folders of all stages that are there, in order of their names.
+
+        A stage's folder is one that has a place for journals. Links are passed over, and so is what vanishes
+        meanwhile.
+        """
+        for app in _folders_in(str(self.path)):
+            for stage in _folders_in(app):
+                if _is_folder(os.path.join(stage, JOURNALS)):
+                    yield Path(stage)
+
+    def remove_if_empty(
+        self, folder: Path, *, journals: Iterable[Path] = (), lock: StageLock | None = None
+    ) -> bool:
+        """
+        Remove what is left of a stage after a clean end: the journals, the lock, and every folder that is then empty.
+
+        The journals go first and the lock file while it is held, so that no moment looks like a crash. Nothing of
+        another process is ever removed: what is not empty stays. The root goes with its last stage unless
+        something else lies in it.
+
+        Args:
+            folder: The stage's folder.
+            journals: The journals that ended clean; missing ones are passed over.
+            lock: The lock that this process holds there; it is released.
+
+        Returns:
+            Whether the stage's folder is gone.
+        """
+        for journal in journals:
+            with suppress(FileNotFoundError):
+                disk.unlink(str(journal))
+        # Before the lock is free: its next holder makes the place for journals anew.
+        _remove(str(folder / JOURNALS))
+        if lock is not None:
+            lock.release(remove=True)
+        gone = _remove(str(folder))
+        if gone and _remove(str(folder.parent)):
+            self._remove_root()
+        return gone
+
+    def _remove_root(self) -> None:
+        ignore = str(self.path / _IGNORE)
+        try:
+            if disk.listdir(str(self.path)) not in ([], [_IGNORE]) or not _is_ours(ignore):
+                return
+            disk.unlink(ignore)
+        except OSError:  # already gone, or not ours to remove
+            pass
+        if not _remove(str(self.path)):
+            with suppress(OSError):  # somebody made a stage meanwhile: it needs the file
+                self._ignore_everything()
+
+    def _ignore_everything(self) -> None:
+        """Keep the root out of version control; a file that says something already is left alone."""
+        path = str(self.path / _IGNORE)
+        fd = open_regular(path, os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            if disk.fstat(fd).st_size == 0:
+                write_all(fd, _IGNORE_ALL)
+        finally:
+            disk.close(fd)
+
+
+def _make_above(path: Path) -> None:
+    """Make the folders above *path* as the user's own settings want them."""
+    missing = []
+    for above in path.parents:
+        try:
+            disk.lstat(str(above))
+            break
+        except FileNotFoundError:
+            missing.append(above)
+    for above in reversed(missing):
+        with suppress(FileExistsError):
+            disk.mkdir(str(above), 0o777)
+
+
+def _make_private(path: str) -> None:
+    """
+    Make the folder *path* for this user alone, or check the one that is there.
+
+    Raises:
+        FileNotFoundError: The folder above it is not there.
+    """
+    with suppress(FileExistsError):
+        disk.mkdir(path, 0o700)
+    found = disk.lstat(path)
+    if stat.S_ISLNK(found.st_mode):
+        raise LinkRefusedError(path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise StateFolderError(path, "it is not a folder")
+    if sys.platform != "win32" and found.st_mode & 0o077 and found.st_uid == os.geteuid():
+        disk.chmod(path, 0o700)
+
+
+def _remove(folder: str) -> bool:
+    """Remove *folder* if it is empty; return whether it is gone."""
+    try:
+        disk.rmdir(folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _is_ours(ignore: str) -> bool:
+    try:
+        fd = open_regular(ignore, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    except LinkRefusedError:
+        return False
+    try:
+        return read_all(fd) in (b"", _IGNORE_ALL)
+    finally:
+        disk.close(fd)
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(disk.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _folders_in(folder: str) -> Iterator[str]:
+    """Iterate over the folders in *folder* whose names do not begin with a dot; none if it is missing or a link."""
+    if not _is_folder(folder):
+        return
+    try:
+        names = sorted(disk.listdir(folder))
+    except OSError:
+        return
+    for name in names:
+        path = os.path.join(folder, name)
+        if not name.startswith(".") and _is_folder(path):
+            yield path

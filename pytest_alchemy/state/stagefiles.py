@@ -1,0 +1,65 @@
+"""The files of one stage for as long as this process owns it: its folder, its lock, its journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_alchemy.records import StageOpened
+from pytest_alchemy.state.folders import JOURNALS, Root
+from pytest_alchemy.state.journal import FileJournal
+from pytest_alchemy.state.keys import user_key
+from pytest_alchemy.state.locks import Holder, StageLock
+
+
+class StageFiles:
+    """
+    Makes a stage's files when the first thing is recorded, and removes them after a clean end.
+
+    Args:
+        root: The folder of all stages.
+        name: Name of this process's journal in the stage: the xdist worker's id, or ``main``.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        self._root, self._name = Root(root), name
+        self._journal: FileJournal | None = None
+        self._lock: StageLock | None = None
+        self.folder: Path | None = None
+
+    def open(self, header: StageOpened) -> FileJournal:
+        """
+        Take the stage's lock and open this process's journal in it.
+
+        Raises:
+            StageLockedError: Another process owns the stage.
+            AlchemyError: The files cannot be made; the message names the file and the reason.
+        """
+        self.folder, self._lock = self._root.hold_stage(
+            header.app, header.stage, Holder.this_process()
+        )
+        path = self.folder / JOURNALS / f"{self._name}.jsonl"
+        try:
+            self._journal = FileJournal.open(
+                path, header, key=user_key(), durable=not header.ephemeral
+            )
+        except BaseException:
+            self._root.remove_if_empty(self.folder, lock=self._lock)
+            raise
+        return self._journal
+
+    def end(self, *, clean: bool) -> None:
+        """
+        Give the stage up; quiet if nothing was ever recorded.
+
+        Args:
+            clean: True if nothing is left: then the files go too. Otherwise they stay for whoever cleans up.
+        """
+        journal, lock, folder = self._journal, self._lock, self.folder
+        self._journal = self._lock = None
+        if journal is None or lock is None or folder is None:
+            return
+        journal.close()
+        if clean:
+            self._root.remove_if_empty(folder, journals=[journal.path], lock=lock)
+        else:
+            lock.release()

@@ -1,0 +1,25 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import postgres
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Return the libpq URL of a PostgreSQL server on which databases may be created."""
+    with contextlib.ExitStack() as stack:
+        try:
+            url = stack.enter_context(postgres.server())
+        except postgres.NoServerError as error:
+            if postgres.is_required():
+                pytest.fail(f"{postgres.REQUIRED} is set, but {error}", pytrace=False)
+            pytest.skip(str(error))
+        yield url

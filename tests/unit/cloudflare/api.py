@@ -1,0 +1,103 @@
+"""A small caller of the API, for tests that look at the wire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pytest_alchemy.cloudflare.fake import FakeAccount, Request, Response
+
+DOORS = ("memory", "file", "httpx")
+"""The ways in: the core over memory, the core over a file, an httpx client."""
+
+
+class Api:
+    """Sends requests to one account as its owner would."""
+
+    def __init__(
+        self, account: FakeAccount, send: Callable[[Request], Response] | None = None
+    ) -> None:
+        self.account = account
+        self.send = send or account.handle
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        data: Any = None,
+        *,
+        body: bytes | None = None,
+        query: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> Response:
+        """Call *path*, in which ``@`` at the start stands for the account."""
+        if path.startswith("@"):
+            path = f"accounts/{self.account.account_id}{path[1:]}"
+        if body is None:
+            body = b"" if data is None else json.dumps(data).encode()
+        given = {"authorization": f"Bearer {self.account.api_token}", **(headers or {})}
+        return self.send(Request(method, f"/client/v4/{path}", query, given, body))
+
+    def result(self, method: str, path: str, data: Any = None, **more: Any) -> Any:
+        """Call and return the result of a call that has to succeed."""
+        response = self(method, path, data, **more)
+        assert response.status == 200, response.body
+        envelope = response.json()
+        assert envelope["success"] is True
+        assert envelope["errors"] == []
+        return envelope["result"]
+
+    def refusal(
+        self, method: str, path: str, data: Any = None, **more: Any
+    ) -> tuple[int, int, str]:
+        """Call and return status, code and message of a call that has to be refused."""
+        response = self(method, path, data, **more)
+        envelope = response.json()
+        assert envelope["success"] is False
+        assert envelope["result"] is None
+        error = envelope["errors"][0]
+        return response.status, error["code"], error["message"]
+
+    def database(self, name: str = "orders") -> str:
+        """Make a D1 database and return its id."""
+        return str(self.result("POST", "@/d1/database", {"name": name})["uuid"])
+
+    def query(self, id: str, sql: str, *params: Any) -> Any:
+        """Run *sql* and return the rows of its last statement."""
+        answer = self.result(
+            "POST", f"@/d1/database/{id}/query", {"sql": sql, "params": list(params)}
+        )
+        return answer[-1]["results"]
+
+    def namespace(self, title: str = "cache") -> str:
+        """Make a KV namespace and return its id."""
+        return str(self.result("POST", "@/storage/kv/namespaces", {"title": title})["id"])
+
+
+def make_api(door: str, folder: Path) -> Api:
+    """Return a caller that goes through *door*."""
+    if door == "file":
+        return Api(FakeAccount(folder / "account.db"))
+    account = FakeAccount()
+    return Api(account, through_httpx(account) if door == "httpx" else None)
+
+
+def through_httpx(account: FakeAccount) -> Callable[[Request], Response]:
+    import httpx
+
+    from pytest_alchemy.cloudflare.fake.respx_door import transport_for
+
+    client = httpx.Client(transport=transport_for(account))
+
+    def send(request: Request) -> Response:
+        url = f"https://api.cloudflare.com{request.path}" + (
+            f"?{request.query}" if request.query else ""
+        )
+        answer = client.request(
+            request.method, url, headers=dict(request.headers), content=request.body
+        )
+        return Response(answer.status_code, dict(answer.headers), answer.content)
+
+    return send
