@@ -1,0 +1,43 @@
+"""
+Ephemeral test scopes: whatever a test makes outside its own process is destroyed, whatever ends the test.
+
+The names below are loaded when they are first used: the plugin's entry, which every pytest run imports, lies in this
+package.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_alchemy.app import alchemy as alchemy
+    from pytest_alchemy.names import NameRule as NameRule
+    from pytest_alchemy.resource import Resource as Resource
+    from pytest_alchemy.resource import output as output
+    from pytest_alchemy.scope import Scope as Scope
+    from pytest_alchemy.validation import Env as Env
+
+__all__ = ["Env", "NameRule", "Resource", "Scope", "alchemy", "output"]
+
+_ROOMS = {
+    "Env": "validation",
+    "NameRule": "names",
+    "Resource": "resource",
+    "Scope": "scope",
+    "alchemy": "app",
+    "output": "resource",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -82,6 +82,9 @@ class Driver(Protocol):
     async def wait(self, future: concurrent.futures.Future[None]) -> None:
         """Wait until *future* is done."""
 
+    async def aside(self, blocking: Callable[[], T]) -> T:
+        """Call *blocking*, which waits for other processes, without keeping an event loop waiting."""
+
 
 class BlockingDriver:
     """Calls hooks in the caller's thread; coroutines run on *loop* or on the background loop."""
@@ -98,6 +101,9 @@ class BlockingDriver:
 
     async def wait(self, future: concurrent.futures.Future[None]) -> None:
         future.result()
+
+    async def aside(self, blocking: Callable[[], T]) -> T:
+        return blocking()
 
 
 class AsyncDriver:
@@ -129,6 +135,9 @@ class AsyncDriver:
 
     async def wait(self, future: concurrent.futures.Future[None]) -> None:
         await asyncio.wrap_future(future)
+
+    async def aside(self, blocking: Callable[[], T]) -> T:
+        return await asyncio.to_thread(blocking)
 
 
 def background_loop() -> Loop:

@@ -305,6 +305,7 @@ def _facts(owned: Owned, kind: str, id: str, world: str) -> dict[str, Any]:
         "app": stage.settings.app,
         "profile": stage.settings.profile,
         "world": world,
+        "worker": stage.worker,
         "test": owned.test,
         "where": owned.where,
         "at": owned.at,

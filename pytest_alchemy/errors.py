@@ -193,6 +193,20 @@ class OwnedElsewhereError(AlchemyError):
         )
 
 
+class SharedRemoveError(AlchemyError):
+    """A resource that all workers of a run share was to be removed by one of them."""
+
+    def __init__(self, resource: str, scope: str) -> None:
+        super().__init__(resource, scope)
+        self.resource, self.scope = resource, scope
+
+    def __str__(self) -> str:
+        return (
+            f"{self.resource} belongs to {self.scope}, which all workers share: nothing was destroyed.\n"
+            "It is destroyed after the last worker; make what a test removes itself in alchemy_scope."
+        )
+
+
 class DestroyError(AlchemyError):
     """A resource that could not be destroyed; its record is kept."""
 

@@ -48,19 +48,7 @@ async def create(scope: Scope, resource: Resource, driver: Driver) -> Resource:
         if first is not None:
             return first
     scope.refuse_if_closed(f"{kind.title} {resource.id!r}")
-    stage = scope.root
-    stage.know(kind)
-    entry = Entry(scope, kind, resource, stage.next_number())
-    binding.owner = entry
-    if "world" in kind.hooks:
-        entry.world = resource.world()
-    entry.recorded = stage.outlives_process(entry.world)
-    if entry.recorded:
-        stage.record_kind(kind)
-        stage.record(entry.intent())
-    scope.owned[kind.name, resource.id] = entry
-    entry.hold()
-    await _create(entry, driver)
+    await _create(_enter(scope, resource), driver)
     return resource
 
 
@@ -95,6 +83,27 @@ async def destroy(owned: Owned, driver: Driver, timeout: float | None = None) ->
     owned.scope.forget(owned)
     if isinstance(owned, Entry):
         owned.scope.root.counts.destroyed += 1
+
+
+async def exists(entry: Entry, driver: Driver) -> bool:
+    """Tell whether what *entry* stands for exists; what `read` finds out is in its resource then."""
+    found, entry.loop = await driver.call(_hook(entry, entry.resource, "read"))
+    return bool(found)
+
+
+async def clear(entry: Entry, driver: Driver) -> None:
+    """Destroy by name alone what may or may not exist, without any record of it."""
+    await driver.call(_hook(entry, entry.resource, "destroy"))
+
+
+async def take_on(scope: Scope, resource: Resource, leftover: Entry) -> Resource:
+    """Own in *scope* what exists already as *leftover*, as if *resource* had just been created."""
+    entry = _enter(scope, resource)
+    for name in entry.kind.outputs:
+        if name in leftover.resource.__dict__:
+            resource.__dict__[name] = leftover.resource.__dict__[name]
+    _created(entry)
+    return resource
 
 
 def summary(error: BaseException) -> str:
@@ -140,8 +149,28 @@ def _take_over(resource: Resource, existing: Entry) -> None:
             resource.__dict__[name] = existing.resource.__dict__[name]
 
 
+def _enter(scope: Scope, resource: Resource) -> Entry:
+    """Give *resource* its place in *scope* and record that it is about to exist."""
+    stage, kind = scope.root, kind_of(type(resource))
+    stage.know(kind)
+    entry = Entry(scope, kind, resource, stage.next_number())
+    resource._alchemy.owner = entry
+    try:
+        if "world" in kind.hooks:
+            entry.world = resource.world()
+        entry.recorded = stage.outlives_process(entry.world)
+        if entry.recorded:
+            stage.record_kind(kind)
+            stage.record(entry.intent())
+    except BaseException:
+        resource._alchemy.owner = None
+        raise
+    scope.owned[kind.name, resource.id] = entry
+    entry.hold()
+    return entry
+
+
 async def _create(entry: Entry, driver: Driver) -> None:
-    stage = entry.scope.root
     try:
         _, entry.loop = await driver.call(_hook(entry, entry.resource, "create"))
         entry.kind.check_outputs(entry.resource)
@@ -151,7 +180,12 @@ async def _create(entry: Entry, driver: Driver) -> None:
         _note(entry, records.CreateFailed(entry.seq, summary(error), entry.settled))
         entry.ended(Status.FAILED)
         raise
+    _created(entry)
+
+
+def _created(entry: Entry) -> None:
     entry.ended(Status.CREATED)
+    stage = entry.scope.root
     stage.counts.created += 1
     if entry.recorded:
         stage.record(records.Created(entry.seq, entry.outputs(), at=clock.now()))

@@ -127,11 +127,11 @@ class Scope:
             Exception: What the resource's ``create`` raised; what it left behind is destroyed with the scope.
         """
         refuse_in_coroutine("create", "acreate")
-        return run_blocking(create(self, resource, _BLOCKING))  # type: ignore[return-value]  # what it was given
+        return run_blocking(self._make(resource, _BLOCKING))  # type: ignore[return-value]  # what it was given
 
     async def acreate(self, resource: R) -> R:
         """Create *resource* here; asyncio twin of `create`, with coroutine hooks in the caller's loop."""
-        return await create(self, resource, _ASYNC)  # type: ignore[return-value]  # what it was given
+        return await self._make(resource, _ASYNC)  # type: ignore[return-value]  # what it was given
 
     def remove(self, resource: Resource) -> None:
         """
@@ -195,10 +195,8 @@ class Scope:
         names.check_name("a scope", name)
         if name not in self.children:
             self.refuse_if_closed(f"the scope {name!r}")
-            self.children[name] = Scope(
-                self.root,
-                parent=self,
-                name=name,
+            self.children[name] = self.child(
+                name,
                 place=(*self.place, name),
                 settings=self.settings,
                 destroy_strategy=destroy_strategy or self._strategy,
@@ -304,6 +302,13 @@ class Scope:
         outcome = await Teardown(things, driver, timeout).run(strategy or self.destroy_strategy)
         self._state = _State.CLOSED
         return outcome
+
+    def child(self, name: str, **more: Any) -> Scope:
+        """Return a new scope inside this one, of the same sort."""
+        return Scope(self.root, parent=self, name=name, **more)
+
+    async def _make(self, resource: Resource, driver: Driver) -> Resource:
+        return await create(self, resource, driver)
 
     async def _remove(self, resource: Resource, driver: Driver) -> None:
         owner = resource._alchemy.owner

@@ -70,11 +70,13 @@ class _Accounts:
         key = (base_url, credentials.account_id, credentials.api_token)
         with self._locked():
             if key not in self._live:
-                self._live[key] = Account(credentials.account_id, credentials.api_token, base_url, world)
+                self._live[key] = Account(
+                    credentials.account_id, credentials.api_token, base_url, world
+                )
             return self._live[key]
 
     def fake(self, path: str | None) -> Account:
-        key = "" if path is None else os.path.abspath(path)  # noqa: PTH100 (cheap: asked for at every call)
+        key = "" if path is None else os.path.abspath(path)
         with self._locked():
             known = self._fakes.get(key)
             # A file that was removed and made again is another account.
@@ -101,7 +103,7 @@ _FileId = tuple[int, int] | None
 
 def _file_id(path: str) -> _FileId:
     try:
-        status = os.stat(path)  # noqa: PTH116 (cheap: asked for at every call)
+        status = os.stat(path)
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino

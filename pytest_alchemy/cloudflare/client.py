@@ -109,7 +109,9 @@ class Api:
             try:
                 response = await self._sender.send(self._request(method, url, more))
             except httpx.TransportError as error:
-                failure: Exception = CloudflareUnreachableError(call, str(error) or type(error).__name__)
+                failure: Exception = CloudflareUnreachableError(
+                    call, str(error) or type(error).__name__
+                )
                 failure.__cause__ = error
                 asked = None
             else:
@@ -164,7 +166,9 @@ class _BlockingSender:
     def __init__(self, account: Account) -> None:
         if account.fake is not None:
             # The transport itself: a client would ask the mocks of a test, which may be for all clients.
-            self._send: Callable[[httpx.Request], httpx.Response] = _transport(account).handle_request
+            self._send: Callable[[httpx.Request], httpx.Response] = _transport(
+                account
+            ).handle_request
         else:
             self._send = httpx.Client(verify=_ssl_context()).send
 
@@ -201,7 +205,9 @@ class _Senders:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._blocking: weakref.WeakKeyDictionary[Account, _BlockingSender] = weakref.WeakKeyDictionary()
+        self._blocking: weakref.WeakKeyDictionary[Account, _BlockingSender] = (
+            weakref.WeakKeyDictionary()
+        )
         self._asyncio: weakref.WeakKeyDictionary[
             asyncio.AbstractEventLoop, dict[Account, tuple[_AsyncSender, Any]]
         ] = weakref.WeakKeyDictionary()
@@ -237,7 +243,9 @@ class _Senders:
             self.__init__()  # type: ignore[misc]  # connections and locks may not cross a fork
 
 
-async def _kept(client: httpx.AsyncClient, senders: dict[Account, Any]) -> AsyncGenerator[None, None]:
+async def _kept(
+    client: httpx.AsyncClient, senders: dict[Account, Any]
+) -> AsyncGenerator[None, None]:
     """
     Keep *client* open until its loop ends.
 
@@ -271,7 +279,11 @@ def _error_in(response: httpx.Response, call: str) -> CloudflareError:
         code, message = int(error["code"]), str(error["message"])
     except (ValueError, KeyError, IndexError, TypeError):
         # A proxy in between, say; its page may be long, and is of no use but for its first words.
-        message = " ".join(response.text[:_LONGEST_EXCERPT].split()) or response.reason_phrase or "no reason given"
+        message = (
+            " ".join(response.text[:_LONGEST_EXCERPT].split())
+            or response.reason_phrase
+            or "no reason given"
+        )
     return CloudflareError(response.status_code, code, message, call, _retry_after(response))
 
 

@@ -59,8 +59,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     prepare_items(config, items, config.stash[OPTIONS])
     if config.option.collectonly:
         return
-    if not all(NAMES.isdisjoint(getattr(item, "fixturenames", ())) for item in items):
-        activate(config)
+    used = {name for item in items for name in getattr(item, "fixturenames", ())} & NAMES
+    if used:
+        session = activate(config)
+        if "alchemy_app" in used:
+            session.share_account()
 
 
 def activate(config: pytest.Config) -> Session:

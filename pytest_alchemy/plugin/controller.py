@@ -8,13 +8,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_alchemy import clock
-from pytest_alchemy.names import folder_name, new_run
+from pytest_alchemy.names import new_run
 from pytest_alchemy.report.facts import Fact, FactBook
 
 from .options import Options
@@ -42,8 +43,8 @@ class Controller:
         self._config, self._options = config, options
         self._run = new_run(LIFETIME)
         self._book = FactBook()
-        self._reaped: set[str] = set()
-        self._pending: list[Future[None]] = []
+        self._reaps: dict[Path, Future[list[Fact]]] = {}
+        self._died_in: dict[str, str] = {}
         self._threads: ThreadPoolExecutor | None = None
         self._finished = False
         reporter = Reporter(config, options, self._book, self._run.id, self._finish)
@@ -70,19 +71,44 @@ class Controller:
         if told:
             self._book.merge(told)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """Remember which test a worker died in."""
+        self._died_in[report.node.gateway.id] = crashitem  # type: ignore[attr-defined]  # set by xdist
+
     def _finish(self) -> None:
         """Wait for what is being reaped, and reap what nobody told of; only the first call does anything."""
         if self._finished:
             return
         self._finished = True
         # On Ctrl-C xdist does not say which workers went down.
-        for folder in self._folders("*"):
-            self._submit(folder)
+        folders, shared = list(self._folders("*")), list(self._folders("run"))
         give_up = clock.monotonic() + PATIENCE
-        for future in self._pending:
-            future.exception(timeout=max(0.0, give_up - clock.monotonic()))
+        reaps = [self._submit(folder) for folder in folders if folder not in shared]
+        for fact in self._results(reaps, give_up):
+            self._book.add(self._explained(fact))
+        # Last, because the workers' resources may lie in the account that it holds. Its end is no accident.
+        for fact in self._results([self._submit(folder) for folder in shared], give_up):
+            if fact.what == "reaped":
+                self._book.count(destroyed=1)
+            else:
+                self._book.add(fact)
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _results(self, reaps: list[Future[list[Fact]]], give_up: float) -> Iterator[Fact]:
+        for reap in reaps:
+            try:
+                yield from reap.result(timeout=max(0.0, give_up - clock.monotonic()))
+            except TimeoutError:
+                pass  # its process goes on without us
+
+    def _explained(self, fact: Fact) -> Fact:
+        """Return *fact* with the test that its worker died in."""
+        died_in = self._died_in.get(fact.worker)
+        if fact.what != "reaped" or fact.reason or died_in is None:
+            return fact
+        return replace(fact, reason=f"[{fact.worker}] died in {died_in}")
 
     def _reap(self, worker: str) -> None:
         for folder in self._folders(worker):
@@ -90,24 +116,26 @@ class Controller:
 
     def _folders(self, worker: str) -> Iterator[Path]:
         """Yield the stages of this run that *worker* had."""
-        suffix = folder_name(f"x-{self._run.id}").removeprefix("x")
-        pattern = f"*/*-{worker}{suffix}"
-        yield from sorted(self._options.root.glob(pattern))
+        # A folder whose stage has an uncommon name ends in a digest of it.
+        yield from sorted(self._options.root.glob(f"*/*-{worker}-{self._run.id}*"))
 
-    def _submit(self, folder: Path) -> None:
-        if str(folder) in self._reaped:
-            return
-        self._reaped.add(str(folder))
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(4, "alchemy-reap")
-        self._pending.append(self._threads.submit(self._reap_folder, folder))
+    def _submit(self, folder: Path) -> Future[list[Fact]]:
+        if folder not in self._reaps:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(4, "alchemy-reap")
+            self._reaps[folder] = self._threads.submit(_reap_folder, folder)
+        return self._reaps[folder]
 
-    def _reap_folder(self, folder: Path) -> None:
-        started = clock.monotonic()
-        for line in reap_in_process(folder, PATIENCE):
-            if line["what"] != "error":
-                facts = {**line["facts"], "seconds": clock.monotonic() - started}
-                self._book.add(Fact(what=line["what"], reason=line["reason"], **facts))
+
+def _reap_folder(folder: Path) -> list[Fact]:
+    """Reap the stage in *folder* and return what became of each thing in it."""
+    started = clock.monotonic()
+    found = []
+    for line in reap_in_process(folder, PATIENCE):
+        if line["what"] != "error":
+            seconds = clock.monotonic() - started
+            found.append(Fact(what=line["what"], reason=line["reason"], seconds=seconds, **line["facts"]))
+    return found
 
 
 def reap_in_process(folder: Path, timeout: float) -> Iterator[dict[str, Any]]:

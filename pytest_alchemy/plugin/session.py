@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,9 @@ from pytest_alchemy.report.facts import Fact, FactBook
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.stage import Program, Stage
+from pytest_alchemy.shared import SharedScope
+from pytest_alchemy.state.board import Board
+from pytest_alchemy.state.folders import ACCOUNT, Root
 from pytest_alchemy.state.stagefiles import StageFiles
 from pytest_alchemy.teardown import Outcome
 
@@ -27,7 +30,7 @@ from .options import Options
 from .reporting import Reporter
 
 if TYPE_CHECKING:
-    from pytest_alchemy.cloudflare.fake import FakeCloudflare
+    from pytest_alchemy.cloudflare.fake import FakeCloudflare, InventoryItem
 
 LIFETIME = 24 * 3600.0
 """How long anything of a run may still be wanted, in seconds: what is kept is kept for that long."""
@@ -58,6 +61,8 @@ class Session:
         self._counted = (0, 0)
         self._kept: set[Stage] = set()
         self._finished = False
+        self._shares_account = False
+        self._account: str | None = None
 
     def register(self) -> None:
         """Add the hooks that a run with scopes needs to the run."""
@@ -69,33 +74,52 @@ class Session:
             plugins.register(reporter, "alchemy_reporter")
         self.config.add_cleanup(self.finish)
 
+    def settings(self, node: Node | None) -> Settings:
+        """Return what was chosen for the scopes of *node*; None stands for the run."""
+        settings = settings_for(node, self.options)
+        return self._shared_account(settings) if self._shares_account else settings
+
     def test_scope(self, item: pytest.Item) -> Scope:
         """Return a new scope for *item*; a test that runs again gets another one."""
         self.program.test = item.nodeid
-        return self._scope(settings_for(item, self.options), item.nodeid)
+        return self._scope(self.settings(item), item.nodeid)
 
     def wide_scope(self, node: Node | None) -> Iterator[Scope]:
         """Yield the scope of a class or module, or (None) of the stage, and destroy it afterwards."""
-        scope = self._scope(settings_for(node, self.options), node.nodeid if node else "")
+        scope = self._scope(self.settings(node), node.nodeid if node else "")
         try:
             yield scope
         finally:
             self._close(scope)
 
     def app_scope(self) -> Iterator[Scope]:
-        """Yield the scope of the whole run."""
-        settings = settings_for(None, self.options)
-        scope = self._scope(settings, "", worker="run")
-        try:
-            yield scope
-        finally:
-            self._close(scope)
+        """Yield the scope of the whole run; under xdist the controller destroys it after the last worker."""
+        settings = self.settings(None)
+        if self.worker == "main":
+            scope = self._scope(settings, "", worker="run")
+            try:
+                yield scope
+            finally:
+                self._close(scope)
+        else:
+            stage = self._stage(self._shared_account(settings), "run")
+            shared = SharedScope(stage)
+            shared.board = Board(self.options.root, settings.app, stage.name)
+            self.book.count(scopes=1)
+            yield shared
+            shared.start_closing()
 
-    def fake_cloudflare(self, item: pytest.Item) -> AbstractContextManager[FakeCloudflare]:
-        """Return the fake account of *item*, with its doors open for every httpx client."""
-        from pytest_alchemy.cloudflare.fake import FakeCloudflare
+    @contextmanager
+    def fake_cloudflare(self, item: pytest.Item) -> Iterator[FakeCloudflare]:
+        """Open the fake account of *item* to every httpx client; what those leave behind is told and removed."""
+        from pytest_alchemy.cloudflare.fake import FakeCloudflare, InventoryItem
 
-        return FakeCloudflare.opened(settings_for(item, self.options))
+        settings = self.settings(item)
+        with FakeCloudflare.opened(settings) as fake:
+            yield fake
+            for left in fake.untracked():
+                fake.discard(left)
+                self.book.add(_untracked(left, settings, item.nodeid, self.worker))
 
     def is_over(self, scope: Scope) -> bool:
         """Tell whether *scope* has ended, whatever became of what it owned."""
@@ -129,6 +153,10 @@ class Session:
         self._count()
         return self.book.drain()
 
+    def share_account(self) -> None:
+        """From now on all workers of the run use one fake account, so that `alchemy_app` is the same for all."""
+        self._shares_account = self.worker != "main"
+
     def finish(self) -> None:
         """Destroy what is left at the end of the process and give up its stages; only the first call does anything."""
         if self._finished:
@@ -157,12 +185,25 @@ class Session:
     def _stage(self, settings: Settings, worker: str) -> Stage:
         key = (settings.app, settings.stage, settings.profile, settings.live, worker)
         if key not in self._stages:
-            files = StageFiles(self.options.root, self.worker)
+            shared = worker == "run" and self.worker != "main"
+            files = StageFiles(self.options.root, self.worker, shared=shared)
             name = f"{settings.stage}-{worker}-{self.run.id}"
             plain = replace(settings, keep="never", teardown_timeout=None)
             stage = Stage(plain, name, self.run, self.program, files.open, self.worker)
             self._stages[key] = (stage, files)
         return self._stages[key][0]
+
+    def _shared_account(self, settings: Settings) -> Settings:
+        """Return *settings* with the fake account of the whole run, unless another one was chosen."""
+        if settings.live or settings.fake_account:
+            return settings
+        if self._account is None:
+            root = Root(self.options.root)
+            app, stage = self.options.app, f"{self.options.stage}-run-{self.run.id}"
+            folder = root.make_stage(app, stage) / ACCOUNT
+            folder.mkdir(mode=0o700, exist_ok=True)
+            self._account = str(folder / "account.sqlite")
+        return replace(settings, fake_account=self._account)
 
     def _close(self, scope: Scope) -> None:
         if not self.is_over(scope):
@@ -177,7 +218,23 @@ class Session:
         self._counted = (created, destroyed)
 
     def _fact(self, what: Any, facts: dict[str, Any], reason: str, hint: str = "") -> Fact:
-        return Fact(what=what, worker=self.worker, reason=reason, hint=hint, **facts)
+        return Fact(what=what, reason=reason, hint=hint, **facts)
+
+
+def _untracked(left: InventoryItem, settings: Settings, test: str, worker: str) -> Fact:
+    return Fact(
+        what="untracked",
+        kind=left.kind,
+        id=left.id,
+        name=left.name,
+        scope="the fake Cloudflare account",
+        stage=settings.stage,
+        app=settings.app,
+        worker=worker,
+        test=test,
+        reason="made by the code under test, not through a scope; removed after the test",
+        at=left.created,
+    )
 
 
 class Hooks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,13 +16,13 @@ from pytest_alchemy.errors import AlchemyError, MayStillAppearError, OtherWorldE
 from pytest_alchemy.lifecycle import summary
 from pytest_alchemy.names import Run, resource_key
 from pytest_alchemy.records import Deferred, Intent, KindSeen, StageOpened
-from pytest_alchemy.recovery.loading import load_function, load_kind
+from pytest_alchemy.loading import load_function, load_kind
 from pytest_alchemy.resource import Kind, Resource
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.fold import Live, LiveState, fold
-from pytest_alchemy.state.folders import JOURNALS, Root
+from pytest_alchemy.state.folders import ACCOUNT, JOURNALS, LOCK, Root
 from pytest_alchemy.state.journal import FileJournal, read_journal
 from pytest_alchemy.state.locks import Holder, StageLock
 from pytest_alchemy.teardown import Failure, Teardown
@@ -85,7 +86,8 @@ class DeadStage:
         Raises:
             JournalReadError: A journal is damaged or not ours; nothing was called.
         """
-        self._books = [self._open(path) for path in sorted((self.folder / JOURNALS).glob("*.jsonl"))]
+        paths = sorted((self.folder / JOURNALS).glob("*.jsonl"))
+        self._books = [book for path in paths if (book := self._open(path)) is not None]
         things: list[Owned] = []
         left = 0
         for book in self._books:
@@ -113,9 +115,11 @@ class DeadStage:
                 time.sleep(LOOK_AGAIN)
         self._end(lock, clean=not left)
 
-    def _open(self, path: Path) -> _Book:
+    def _open(self, path: Path) -> _Book | None:
         contents = read_journal(path, self._key)
-        assert contents.header is not None
+        if contents.header is None:  # its writer died in the first line, before it did anything
+            path.unlink()
+            return None
         journal = FileJournal.reopen(path, self._key)
         header = contents.header
         run = Run(header.run, header.expires) if header.run else None
@@ -170,6 +174,9 @@ class DeadStage:
         for book in self._books:
             book.journal.close()
         if clean:
+            for turn in self.folder.glob(".turn-*"):
+                turn.unlink(missing_ok=True)
+            shutil.rmtree(self.folder / ACCOUNT, ignore_errors=True)
             self._root.remove_if_empty(self.folder, journals=[b.journal.path for b in self._books], lock=lock)
         else:
             lock.release()
@@ -177,13 +184,21 @@ class DeadStage:
 
 def lock_of(folder: Path, *, timeout: float) -> StageLock:
     """
-    Return the lock of the stage in *folder*, held: its owner is dead.
+    Return the lock of the stage in *folder*, held: its owner is dead, and so is everybody who shared it.
 
     Raises:
-        StageLockedError: The owner lives, or somebody else cleans up.
+        StageLockedError: Somebody of them lives, or somebody else cleans up.
     """
-    lock = StageLock(folder / ".lock", stage=folder.name)
+    lock = StageLock(folder / LOCK, stage=folder.name)
     lock.acquire(Holder.this_process(), timeout)
+    try:
+        for path in sorted(folder.glob(f"{LOCK}-*")):
+            worker = StageLock(path, stage=folder.name)
+            worker.acquire(Holder.this_process(), timeout)
+            worker.release(remove=True)
+    except BaseException:
+        lock.release()
+        raise
     return lock
 
 
@@ -228,6 +243,7 @@ def _facts_of(book: _Book, record: Intent | Deferred) -> dict[str, Any]:
         "app": header.app,
         "profile": book.stage.settings.profile,
         "world": record.world if isinstance(record, Intent) else "",
+        "worker": header.worker,
         "test": record.test,
         "where": record.where,
         "at": record.at,

@@ -25,10 +25,10 @@ _NUMBERS: Final = ("at", "seconds")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """
+    r"""
     One thing that did not simply go away at the end of its scope.
 
-    Texts are made fit for any encoding when a fact is made: half a surrogate pair becomes ``\\udcff``.
+    Texts are made fit for any encoding when a fact is made: half a surrogate pair becomes ``\udcff``.
 
     Attributes:
         what: ``leaked``: it could not be destroyed; ``unrecoverable``: nobody knows any more how to;

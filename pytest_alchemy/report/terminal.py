@@ -165,7 +165,7 @@ class _Page:
         if fact.profile not in ("", "default"):
             head += f" (profile {self._name(fact.profile)})"
         yield from self.wrap(head, _colour_of(fact, leaks_mode), indent=_INDENT)
-        for text in (self._origin(fact), self._place(fact), self._reason(fact), self._hint(fact)):
+        for text in (self._origin(fact), self._world(fact), self._reason(fact), self._hint(fact)):
             if text:
                 yield from self.wrap(_INDENT + text, {}, indent=_INDENT)
 
@@ -205,11 +205,10 @@ class _Page:
 
     def _moment(self, at: float) -> str:
         moment, now = clock.instant(at).astimezone(), clock.instant(self._now).astimezone()
-        return (
-            f"{moment:%H:%M:%S}" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%M:%S}"
-        )
+        is_today = moment.date() == now.date()
+        return moment.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S")
 
-    def _place(self, fact: Fact) -> str:
+    def _world(self, fact: Fact) -> str:
         return f"lives in {self._name(fact.world)}" if fact.world and self._verbosity > 0 else ""
 
     def _reason(self, fact: Fact) -> str:
@@ -235,15 +234,15 @@ class _Page:
 
 
 def one_line(text: str, limit: int | None = None) -> str:
-    """
+    r"""
     Return *text* with every character escaped that a terminal would not simply show.
 
     Args:
         text: Any text.
         limit: Longest text to return, in characters; longer ones lose their middle. None for no limit.
 
-    >>> print(one_line("a\\nb\\x1b[2J"), one_line("abcdefghij", 7))
-    a\\nb\\x1b[2J ab...ij
+    >>> print(one_line("a\nb\x1b[2J"), one_line("abcdefghij", 7))
+    a\nb\x1b[2J ab...ij
     """
     if not text.isprintable():
         text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -3,8 +3,8 @@ The system calls of this room, held where no test reaches them.
 
 Tests patch ``os`` by hand and pyfakefs swaps it, together with every module-level name that is one of its
 functions. A record or a lock on a disk that is only pretended would protect nothing, so the calls are taken from
-the module below ``os`` and kept as attributes of a class. Paths are handled as text: ``Path`` methods that touch
-the disk are not used in this room.
+the module below ``os`` and kept as attributes of a class, even if this module is first imported while they are
+swapped. Paths are handled as text: no ``Path`` method that touches the disk is used in this room.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import os
 import stat
 import sys
 import time
-from types import BuiltinFunctionType
-from typing import Final
+from importlib.machinery import BuiltinImporter, PathFinder
+from importlib.util import module_from_spec
+from types import BuiltinFunctionType, ModuleType
+from typing import Any, Final
 
 from pytest_alchemy.errors import LinkRefusedError, NoRealLocksError, StateFolderError
 
 if sys.platform == "win32":
     import nt as _system
 else:
-    import fcntl as _fcntl
+    import fcntl
     import posix as _system
 
 # Without O_CLOEXEC: every descriptor that Python opens is closed in programs it starts.
@@ -141,6 +143,19 @@ if sys.platform == "win32":
         disk.fsync(fd)
 
 else:
+
+    def _real(module: ModuleType) -> Any:
+        """Return *module* as the system has it, even if a fake stands in its place."""
+        if isinstance(module.flock, BuiltinFunctionType):
+            return module
+        spec = BuiltinImporter.find_spec("fcntl") or PathFinder.find_spec("fcntl")
+        if spec is None or spec.loader is None:
+            return module
+        real = module_from_spec(spec)
+        spec.loader.exec_module(real)
+        return real
+
+    _fcntl = _real(fcntl)
 
     class _locks:  # noqa: N801
         flock = staticmethod(_fcntl.flock)

@@ -27,6 +27,9 @@ JOURNALS: Final = ".journal"
 LOCK: Final = ".lock"
 """Name of the file whose lock proves that the owner of a stage lives."""
 
+ACCOUNT: Final = ".account"
+"""Name of the folder with the fake account that all workers of a run share."""
+
 _IGNORE = ".gitignore"
 _IGNORE_ALL = b"*\n"
 _VANISHING = "a folder above it is missing, or other processes keep removing it"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from contextlib import suppress
 from functools import cache
 from typing import Final
@@ -22,7 +23,6 @@ HOME_VARIABLE: Final = "ALCHEMY_STATE_HOME"
 
 _SIZE = 32
 _PATIENCE = 2.0  # a key that is just being made where links are missing is whole within this time
-_POSIX = os.name == "posix"
 
 
 @cache
@@ -134,7 +134,7 @@ def _read(path: str) -> bytes | None:
 
 
 def _check_private(fd: int, path: str) -> None:
-    if not _POSIX:
+    if sys.platform == "win32":  # permissions are kept elsewhere there
         return
     found = disk.fstat(fd)
     if found.st_uid != os.geteuid():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_alchemy.records import StageOpened
-from pytest_alchemy.state.folders import JOURNALS, Root
+from pytest_alchemy.state.folders import JOURNALS, LOCK, Root
 from pytest_alchemy.state.journal import FileJournal
 from pytest_alchemy.state.keys import user_key
 from pytest_alchemy.state.locks import Holder, StageLock
@@ -18,10 +18,12 @@ class StageFiles:
     Args:
         root: The folder of all stages.
         name: Name of this process's journal in the stage: the xdist worker's id, or ``main``.
+        shared: True if other processes record in the stage as well: then the lock is this process's own, and the
+            files stay for whoever ends the stage.
     """
 
-    def __init__(self, root: Path, name: str) -> None:
-        self._root, self._name = Root(root), name
+    def __init__(self, root: Path, name: str, *, shared: bool = False) -> None:
+        self._root, self._name, self._shared = Root(root), name, shared
         self._journal: FileJournal | None = None
         self._lock: StageLock | None = None
         self.folder: Path | None = None
@@ -59,7 +61,9 @@ class StageFiles:
         if journal is None or lock is None or folder is None:
             return
         journal.close()
-        if clean:
+        if self._shared:
+            lock.release(remove=True)
+        elif clean:
             self._root.remove_if_empty(folder, journals=[journal.path], lock=lock)
         else:
             lock.release()

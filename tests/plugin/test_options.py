@@ -12,23 +12,12 @@ from pytest_alchemy.settings import KEEPS, STRATEGIES
 
 IS_NATIVE_TOML = pytest.version_tuple >= (9, 0)
 
-HOOKS = """
-from pytest_alchemy.plugin import marker, options
-
-def pytest_addoption(parser):
-    options.add_options(parser)
-
-def pytest_configure(config):
-    options.Options.of(config)
-    marker.register(config)
-"""
-
 
 @pytest.fixture(autouse=True)
 def plugin(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytester.makepyfile(alchemy_hooks=HOOKS)
-    pytester.syspathinsert()
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:alchemy -p alchemy_hooks")
+    # After pytester, which clears the environment of pytest's own variables.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # others take most of the time
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p pytest_alchemy.plugin")
     for name in ("CI", "ALCHEMY_PROFILE"):
         monkeypatch.delenv(name, raising=False)
 
@@ -148,7 +137,9 @@ def test_workers_have_the_options_of_their_controller(pytester: pytest.Pytester)
         """
     )
 
-    result = pytester.runpytest_subprocess("-n1", "--alchemy-root=here", "--alchemy-stage=blue")
+    result = pytester.runpytest_subprocess(
+        "-pxdist", "-n1", "--alchemy-root=here", "--alchemy-stage=blue"
+    )
 
     result.assert_outcomes(passed=1)
     here = pytester.path
@@ -324,10 +315,11 @@ def test_live_in_ini_that_is_no_bool_is_refused(pytester: pytest.Pytester) -> No
     assert str(caught.value) == "ini option alchemy_live: invalid truth value 'maybe'"
 
 
+@pytest.mark.filterwarnings("ignore:Passing a value that is not a string")  # pytest 9 says so too
 def test_a_list_is_no_value(pytester: pytest.Pytester) -> None:
     pytester.makepyprojecttoml('[tool.pytest.ini_options]\nalchemy_destroy = ["parallel"]')
 
-    with pytest.raises(pytest.UsageError) as caught, pytest.warns() as _:
+    with pytest.raises(pytest.UsageError) as caught:
         options(pytester)
 
     assert str(caught.value) == (

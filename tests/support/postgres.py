@@ -88,13 +88,11 @@ def _throw_away(programs: Path) -> Iterator[str]:
         assert process.stdout is not None
         said = process.stdout.readline()
         if said != "ready\n":
-            raise NoServerError(f"PostgreSQL did not start:\n{said}{process.communicate()[0]}")
+            raise NoServerError(f"PostgreSQL did not start:\n{said}{process.stdout.read()}")
         yield f"postgresql://postgres@/postgres?host={quote(str(home), safe='')}"
     finally:
         process.communicate(timeout=60)  # closes its input
-        shutil.rmtree(
-            home, ignore_errors=True
-        )  # what the server's own user was not allowed to remove
+        shutil.rmtree(home, ignore_errors=True)  # the server's own user may only empty it
 
 
 def _start(programs: Path, home: Path) -> subprocess.Popen[str]:

@@ -162,13 +162,11 @@ class Jail:
             check_same_thread=False,
             cached_statements=0,
         )
-        self._db.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
-        self._db.execute("PRAGMA foreign_keys = ON")
-        self._db.execute(
-            "PRAGMA synchronous = OFF"
-        )  # survives a killed process; only a power cut is not covered
-        for limit, value in _LIMITS.items():
-            self._db.setlimit(limit, value)
+        try:
+            self._prepare()
+        except sqlite3.Error:
+            self._db.close()
+            raise
         self._guarded = False
         self._lasting: set[str] = set()
         self._schema_changed = False
@@ -229,6 +227,14 @@ class Jail:
     def close(self) -> None:
         """Close the connection; closing twice is quiet."""
         self._db.close()
+
+    def _prepare(self) -> None:
+        self._db.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        # A killed process loses nothing; only a power cut is not covered.
+        self._db.execute("PRAGMA synchronous = OFF")
+        for limit, value in _LIMITS.items():
+            self._db.setlimit(limit, value)
 
     def _run_one(self, statement: Statement) -> Outcome:
         self._schema_changed = self._transaction_asked = False

@@ -38,8 +38,8 @@ def transport_for(account: FakeAccount) -> httpx.MockTransport:
         if (
             answered % _MOST_CALLS == 0
         ):  # the router remembers every call, and the account has its own list
-            router.calls.reset()
-            route.calls.reset()
+            router.calls.clear()
+            route.calls.clear()
         return to_httpx(account.handle(from_httpx(request)))
 
     route = router.route().mock(side_effect=answer)

@@ -74,10 +74,11 @@ class Storage:
         self.databases = Databases(path and path.with_name(path.name + ".d1"), time_limit)
         try:
             self.db = _connect(path)
-            with self.transaction(writes=True):
-                for table in (_ACCOUNT_TABLE, *tables):
-                    self.db.execute(table)
-                self.identity = self._identify(account_id, api_token)
+            try:
+                self.identity = self._set_up(tables, account_id, api_token)
+            except BaseException:
+                self.db.close()
+                raise
         except (sqlite3.Error, OSError) as error:
             raise FakeAccountError(str(path), str(error)) from error
 
@@ -113,6 +114,14 @@ class Storage:
         """Close all connections; what is in memory is gone. Closing twice is quiet."""
         self.databases.close()
         self.db.close()
+
+    def _set_up(
+        self, tables: Iterable[str], account_id: str | None, api_token: str | None
+    ) -> Identity:
+        with self.transaction(writes=True):
+            for table in (_ACCOUNT_TABLE, *tables):
+                self.db.execute(table)
+            return self._identify(account_id, api_token)
 
     def _identify(self, account_id: str | None, api_token: str | None) -> Identity:
         row = self.db.execute(
@@ -214,11 +223,14 @@ def _connect(path: Path | None) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    if path is not None:
-        _share(db)
-    db.execute(
-        "PRAGMA synchronous = OFF"
-    )  # survives a killed process; only a power cut is not covered
+    try:
+        if path is not None:
+            _share(db)
+        # A killed process loses nothing; only a power cut is not covered.
+        db.execute("PRAGMA synchronous = OFF")
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
 
 

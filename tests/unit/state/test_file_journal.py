@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import stat
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pytest_alchemy import clock
 from pytest_alchemy.errors import (
     AlchemyError,
     JournalCorruptError,
@@ -20,8 +23,10 @@ from pytest_alchemy.errors import (
     StateFolderError,
 )
 from pytest_alchemy.records import Created, Destroyed, Destroying, Record, encode
+from pytest_alchemy.state import journal as journal_module
+from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.journal import FileJournal, _mac, read_journal
-from tests.unit.state.samples import ALL_KINDS, KEY, OTHER_KEY, child, header, intent
+from tests.unit.state.samples import ALL_KINDS, KEY, OTHER_KEY, PATIENCE, child, header, intent
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs what only POSIX systems have")
 
@@ -431,6 +436,41 @@ journal.append(intent(written + 1))
     assert not contents.torn
 
 
+def test_a_flush_that_failed_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = FileJournal.open(path, header(), key=KEY, durable=True)
+
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(journal_module, "sync_data", broken)
+
+    with pytest.raises(JournalWriteError, match="input/output error"):
+        journal.append(intent(1))
+
+
+def test_threads_that_wait_for_the_disk_share_one_flush(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = FileJournal.open(path, header(), key=KEY, durable=True)
+    flushes: list[int] = []
+    monkeypatch.setattr(journal_module, "sync_data", flushes.append)
+    threads = [
+        threading.Thread(target=journal.append, args=(Destroying(n),), daemon=True)
+        for n in range(4)
+    ]
+
+    until = clock.monotonic() + PATIENCE
+    with journal._sync_guard:  # as if another thread were flushing
+        for thread in threads:
+            thread.start()
+        while len(read_journal(path, KEY).records) < 4:
+            assert clock.monotonic() < until
+    for thread in threads:
+        thread.join(PATIENCE)
+
+    assert len(flushes) == 1
+
+
 class Interrupted(BaseException):
     """What a signal handler raises in the middle of an append."""
 
@@ -439,8 +479,6 @@ class Interrupted(BaseException):
 def test_an_interrupt_in_the_middle_of_a_line_harms_nothing(
     path: Path, written: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pytest_alchemy.state.disk import disk
-
     journal = FileJournal.open(path, header(), key=KEY, durable=False)
     real = disk.write
 

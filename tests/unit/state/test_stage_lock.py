@@ -19,6 +19,7 @@ from pytest_alchemy.errors import (
     StateFolderError,
 )
 from pytest_alchemy.state import disk as disk_module
+from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.locks import Holder, StageLock, is_held, read_holder
 from tests.unit.state.samples import PATIENCE, child
 
@@ -376,6 +377,53 @@ def test_patched_file_functions_do_not_reach_the_lock(
 
     assert is_held(path)
     lock.release()
+
+
+@posix
+def test_a_fake_file_system_that_was_there_first_does_not_reach_the_lock(path: Path) -> None:
+    program = """
+import sys, types
+sys.modules["fcntl"] = types.SimpleNamespace(flock=lambda fd, operation: None)
+from pytest_alchemy.state.locks import Holder, StageLock
+StageLock(sys.argv[1]).acquire(Holder.this_process())
+print("held", flush=True)
+sys.stdin.readline()
+"""
+    with child(program, str(path)) as owner:
+        assert owner.answer() == "held"
+
+        assert is_held(path)
+
+
+@posix
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_holder_that_cannot_be_written_down_is_no_owner(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(fd: int, data: bytes) -> int:
+        full = os.open("/dev/full", os.O_WRONLY)
+        try:
+            return os.write(full, data)
+        finally:
+            os.close(full)
+
+    lock = StageLock(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "write", staticmethod(no_space))
+        with pytest.raises(StateFolderError, match="no space left"):
+            lock.acquire(ME)
+
+    assert not lock.held
+    assert not is_held(path)
+
+
+def test_a_user_without_a_name_is_told_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+
+    assert Holder.this_process().user.startswith(("user ", "somebody"))
 
 
 def test_this_process_can_say_who_it_is() -> None:

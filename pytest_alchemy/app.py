@@ -1,0 +1,25 @@
+"""What programs and tests call ``alchemy``."""
+
+from __future__ import annotations
+
+from pytest_alchemy.scope import Scope, current
+from pytest_alchemy.validation import Env
+
+
+class Alchemy:
+    """The ways in that need no scope at hand."""
+
+    def env(self, variable: str) -> Env:
+        """
+        Return a property value that is looked up in the environment when it is needed.
+
+        Its name is recorded, never its value: whoever destroys the resource resolves it again.
+        """
+        return Env(variable)
+
+    def current(self) -> Scope | None:
+        """Return the scope that is current here; inside a hook the resource's own; None if there is none."""
+        return current()
+
+
+alchemy = Alchemy()

@@ -1,0 +1,105 @@
+"""A scope that several processes share: each resource is made once, by whichever comes first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_alchemy import lifecycle
+from pytest_alchemy.driver import Driver
+from pytest_alchemy.entry import Entry, Status
+from pytest_alchemy.errors import ChangedWithinRunError, SharedRemoveError
+from pytest_alchemy.loading import load_kind
+from pytest_alchemy.names import resource_key
+from pytest_alchemy.resource import Resource, describe, kind_of
+from pytest_alchemy.scope import Scope
+from pytest_alchemy.store import SharedRecord, SharedStage
+
+
+class SharedScope(Scope):
+    """
+    The scope of a whole run under several workers.
+
+    The first process to create an id takes a short lock; the others wait for it and get an instance that is rebuilt
+    from the record. Nothing is destroyed before the last process has ended.
+    """
+
+    board: SharedStage
+
+    def child(self, name: str, **more: Any) -> Scope:
+        """Return a nested scope that is shared in the same way."""
+        child = SharedScope(self.root, parent=self, name=name, **more)
+        child.board = self.board
+        return child
+
+    async def _make(self, resource: Resource, driver: Driver) -> Resource:
+        kind = kind_of(type(resource))
+        key = resource_key(kind.name, resource.id)
+        turn = self.board.turn(self.place, key)
+        await driver.aside(turn.__enter__)
+        try:
+            known = self.owned.get((kind.name, resource.id))
+            if isinstance(known, Entry) and known.status is not Status.FAILED:
+                self._refuse_change(resource, known.props, known.where, known.test)
+                return await super()._make(resource, driver)
+            found = await driver.aside(lambda: self.board.find(self.place, kind.name, resource.id))
+            if found is None:
+                return await super()._make(resource, driver)
+            self.refuse_if_closed(describe(resource))
+            self._refuse_change(resource, found.props, found.intent.where, found.intent.test)
+            if found.outputs is not None:
+                return self._rebuilt(resource, found)
+            return await self._resolved(resource, found, driver)
+        finally:
+            await driver.aside(lambda: turn.__exit__(None, None, None))
+
+    async def _remove(self, resource: Resource, driver: Driver) -> None:
+        raise SharedRemoveError(describe(resource), self.title)
+
+    def _rebuilt(self, resource: Resource, found: SharedRecord) -> Resource:
+        """Return *resource* as the process that created it knows it."""
+        resource._alchemy.fresh = False
+        kind = kind_of(type(resource))
+        self.root.know(kind)
+        entry = self._recall(resource, found)
+        outputs = kind.revive(resource.id, found.props, found.outputs or {}, self._refer).__dict__
+        for name in kind.outputs:
+            if name in outputs:
+                resource.__dict__[name] = outputs[name]
+        self.owned[kind.name, resource.id] = entry
+        return resource
+
+    async def _resolved(self, resource: Resource, found: SharedRecord, driver: Driver) -> Resource:
+        """Create what its first creator died over or failed at, unless it exists after all."""
+        kind = kind_of(type(resource))
+        resource._alchemy.fresh = False
+        self.root.know(kind)
+        leftover = self._recall(kind.revive(resource.id, found.props, {}, self._refer), found)
+        if "read" not in kind.hooks:
+            await lifecycle.clear(leftover, driver)
+        elif await lifecycle.exists(leftover, driver):
+            return await lifecycle.take_on(self, resource, leftover)
+        return await super()._make(resource, driver)
+
+    def _recall(self, resource: Resource, found: SharedRecord) -> Entry:
+        kind = kind_of(type(resource))
+        created = found.outputs is not None
+        return Entry.recalled(self, kind, resource, found.intent, created=created, settled=True)
+
+    def _refer(self, reference: dict[str, Any]) -> Resource:
+        """Return the resource that an output refers to, rebuilt in the same way."""
+        kind_name, _, id = reference["key"].partition("-")
+        found = self.board.find(tuple(reference["path"]), kind_name, id)
+        if found is None or found.outputs is None or reference["stage"] != self.root.name:
+            raise LookupError(reference["key"])
+        kind = load_kind(found.seen)
+        resource = kind.revive(id, found.props, found.outputs, self._refer)
+        Entry.recalled(self, kind, resource, found.intent, created=True, settled=True)
+        return resource
+
+    def _refuse_change(self, resource: Resource, props: dict[str, Any], where: str, test: str) -> None:
+        declared = Entry.props_of(resource)
+        changed = [name for name, value in declared.items() if props.get(name) != value]
+        if changed:
+            first = f"{where} ({test})" if test else where
+            second = f"{resource._alchemy.where} ({self.root.program.test})"
+            raise ChangedWithinRunError(describe(resource), changed, first, second)

@@ -1,0 +1,43 @@
+"""The programs that the README shows are programs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_program_that_opens_the_readme_passes(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_users=program_with("def test_a_user_is_stored"))
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["2 created, 2 destroyed, 0 leaked in *"])
+
+
+def test_the_resource_of_the_readme_makes_and_drops_a_database(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    pytester.makepyfile(test_orders=program_with("class PostgresDatabase"))
+    monkeypatch.setenv("PGSERVER", postgres_url)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        count = "SELECT count(*) FROM pg_database WHERE datname LIKE '%orders%'"
+        before = connection.execute(count).fetchone()
+
+        result = pytester.runpytest_subprocess()
+
+        after = connection.execute(count).fetchone()
+    result.assert_outcomes(passed=1)
+    assert after == before
+
+
+def program_with(words: str) -> str:
+    """Return the one program of the README that contains *words*."""
+    programs = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    (program,) = (program for program in programs if words in program)
+    return program

@@ -1,0 +1,261 @@
+"""httpx clients of this process, the official SDK among them, against a fake account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import cloudflare
+import httpx
+import pytest
+import respx
+
+from pytest_alchemy.cloudflare.fake import FakeAccount, FakeCloudflare
+from pytest_alchemy.cloudflare.fake.respx_door import answering, transport_for
+from pytest_alchemy.settings import Settings
+
+USER = "https://api.cloudflare.com/client/v4/user"
+
+
+@pytest.fixture
+def account() -> Iterator[FakeAccount]:
+    account = FakeAccount()
+    yield account
+    account.close()
+
+
+def bearer(account: FakeAccount) -> dict[str, str]:
+    return {"authorization": f"Bearer {account.api_token}"}
+
+
+def use_d1(client: cloudflare.Cloudflare, account_id: str) -> list[Any]:
+    """Make, fill, list and delete a database through the SDK; return the rows found."""
+    made = client.d1.database.create(account_id=account_id, name="orders")
+    assert made.uuid is not None
+    client.d1.database.query(made.uuid, account_id=account_id, sql="CREATE TABLE t (a)")
+    client.d1.database.query(
+        made.uuid, account_id=account_id, sql="INSERT INTO t VALUES (?)", params=["1"]
+    )
+    (answer,) = client.d1.database.query(made.uuid, account_id=account_id, sql="SELECT a FROM t")
+    assert [database.name for database in client.d1.database.list(account_id=account_id)] == [
+        "orders"
+    ]
+    client.d1.database.delete(made.uuid, account_id=account_id)
+    return list(answer.results or [])
+
+
+def use_kv(client: cloudflare.Cloudflare, account_id: str) -> bytes:
+    """Make, fill, list and delete a namespace through the SDK; return the value found."""
+    namespaces = client.kv.namespaces
+    made = namespaces.create(account_id=account_id, title="cache")
+    assert made is not None
+    namespaces.values.update(
+        "a/b",
+        account_id=account_id,
+        namespace_id=made.id,
+        value=b"\xff1",
+        metadata={"m": 1},
+    )
+    assert [key.name for key in namespaces.keys.list(made.id, account_id=account_id)] == ["a/b"]
+    assert namespaces.metadata.get("a/b", account_id=account_id, namespace_id=made.id) == {"m": 1}
+    value = namespaces.values.get("a/b", account_id=account_id, namespace_id=made.id).read()
+    assert [namespace.title for namespace in namespaces.list(account_id=account_id)] == ["cache"]
+    namespaces.bulk_delete(made.id, account_id=account_id, body=["a/b"])
+    namespaces.delete(made.id, account_id=account_id)
+    return value
+
+
+def test_the_sdk_works_unmodified(account: FakeAccount) -> None:
+    before = cloudflare.Cloudflare(api_token=account.api_token)
+
+    with answering(account):
+        during = cloudflare.Cloudflare(api_token=account.api_token)
+        rows, value = use_d1(before, account.account_id), use_kv(during, account.account_id)
+
+    assert (rows, value) == ([{"a": "1"}], b"\xff1")
+    assert account.inventory() == []
+
+
+async def use_d1_async(client: cloudflare.AsyncCloudflare, account_id: str) -> list[Any]:
+    made = await client.d1.database.create(account_id=account_id, name="orders")
+    assert made.uuid is not None
+    pages = client.d1.database.query(made.uuid, account_id=account_id, sql="SELECT 1 AS a")
+    rows = [row async for answer in pages for row in answer.results or []]
+    names = [database.name async for database in client.d1.database.list(account_id=account_id)]
+    assert names == ["orders"]
+    await client.d1.database.delete(made.uuid, account_id=account_id)
+    return rows
+
+
+def test_the_asyncio_sdk_works_unmodified(account: FakeAccount) -> None:
+    async def program() -> list[Any]:
+        async with cloudflare.AsyncCloudflare(api_token=account.api_token) as client:
+            with answering(account):
+                return await use_d1_async(client, account.account_id)
+
+    assert asyncio.run(program()) == [{"a": 1}]
+
+
+def test_the_sdk_sees_its_own_errors(account: FakeAccount) -> None:
+    client = cloudflare.Cloudflare(api_token=account.api_token, max_retries=0)
+
+    with answering(account):
+        with pytest.raises(cloudflare.NotFoundError) as missing:
+            client.d1.database.get("nowhere", account_id=account.account_id)
+        account.fail(status=429, retry_after=30)
+        with pytest.raises(cloudflare.RateLimitError):
+            client.user.get()
+
+    assert missing.value.errors[0].code == 7404
+
+
+def test_the_sdk_works_through_the_transport(account: FakeAccount) -> None:
+    http = httpx.Client(transport=transport_for(account))
+
+    client = cloudflare.Cloudflare(api_token=account.api_token, http_client=http)
+
+    assert use_kv(client, account.account_id) == b"\xff1"
+
+
+def test_an_asyncio_client_works_through_the_transport(account: FakeAccount) -> None:
+    async def program() -> int:
+        async with httpx.AsyncClient(transport=transport_for(account)) as client:
+            return (await client.get(USER, headers=bearer(account))).status_code
+
+    assert asyncio.run(program()) == 200
+
+
+def test_the_transport_does_not_remember_every_call(account: FakeAccount) -> None:
+    transport = transport_for(account)
+
+    for _ in range(600):
+        transport.handle_request(httpx.Request("GET", USER))
+
+    router = transport.handler.__self__  # type: ignore[union-attr]
+    assert len(router.calls) == len(router.routes[0].calls) == 101
+
+
+def test_a_mock_for_another_host_works_whether_it_started_before_or_after(
+    account: FakeAccount,
+) -> None:
+    with respx.mock(assert_all_called=True) as early:
+        early.get("https://early.example/").respond(201)
+        with answering(account), respx.mock(assert_all_called=True) as late:
+            late.get("https://late.example/").respond(202)
+
+            answers = [
+                httpx.get("https://early.example/").status_code,
+                httpx.get("https://late.example/").status_code,
+                httpx.get(USER, headers=bearer(account)).status_code,
+            ]
+
+    assert answers == [201, 202, 200]
+    assert len(account.requests) == 1
+
+
+def test_a_mock_for_another_host_works_with_asyncio(account: FakeAccount) -> None:
+    async def program() -> list[int]:
+        async with httpx.AsyncClient() as client, respx.mock as mock:
+            mock.get("https://other.example/").respond(202)
+            with answering(account):
+                other = await client.get("https://other.example/")
+                ours = await client.post(USER, headers=bearer(account), content=b"{}")
+            return [other.status_code, ours.status_code]
+
+    assert asyncio.run(program()) == [202, 405]
+
+
+def test_for_cloudflare_itself_the_account_goes_before_a_mock(account: FakeAccount) -> None:
+    with respx.mock(assert_all_called=False) as mock:
+        route = mock.get(USER).respond(299)
+        with answering(account):
+            during = httpx.get(USER, headers=bearer(account)).status_code
+        after = httpx.get(USER).status_code
+
+    assert (during, after) == (200, 299)
+    assert route.call_count == 1
+
+
+def test_blocks_nest_and_the_innermost_answers(account: FakeAccount) -> None:
+    inner = FakeAccount()
+    original = (httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request)
+
+    with answering(account):
+        with answering(inner), answering(inner):
+            assert httpx.get(USER, headers=bearer(inner)).status_code == 200
+        assert httpx.get(USER, headers=bearer(account)).status_code == 200
+        assert httpx.HTTPTransport.handle_request is not original[0]
+
+    assert (
+        httpx.HTTPTransport.handle_request,
+        httpx.AsyncHTTPTransport.handle_async_request,
+    ) == original
+
+
+def test_blocks_may_end_in_any_order(account: FakeAccount) -> None:
+    other, original = FakeAccount(), httpx.HTTPTransport.handle_request
+    first, second = answering(account), answering(other)
+    first.__enter__()
+    second.__enter__()
+
+    first.__exit__(None, None, None)
+    status = httpx.get(USER, headers=bearer(other)).status_code
+    second.__exit__(None, None, None)
+
+    assert status == 200
+    assert httpx.HTTPTransport.handle_request is original
+
+
+def test_a_patch_made_over_ours_is_left_in_place(
+    account: FakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = httpx.HTTPTransport.handle_request
+    block = answering(account)
+    block.__enter__()
+    ours = httpx.HTTPTransport.handle_request
+
+    def theirs(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        if request.url.host == "theirs.example":
+            return httpx.Response(203)
+        return ours(self, request)
+
+    httpx.HTTPTransport.handle_request = theirs  # type: ignore[method-assign]
+    try:
+        block.__exit__(None, None, None)
+        with respx.mock as mock:
+            mock.get(USER).respond(299)
+            statuses = httpx.get("https://theirs.example/").status_code, httpx.get(USER).status_code
+    finally:
+        httpx.HTTPTransport.handle_request = original  # type: ignore[method-assign]
+
+    assert statuses == (203, 299)
+
+
+def test_a_visit_ends_with_its_faults_and_its_requests() -> None:
+    settings = Settings(app="shop", stage="test", live=True)
+
+    with FakeCloudflare.opened(settings) as fake:
+        httpx.get(USER, headers={"authorization": f"Bearer {fake.api_token}"})
+        fake.fail(times=None)
+        asked = [request.path for request in fake.requests]
+
+    assert asked == ["/client/v4/user"]
+    with FakeCloudflare.opened(settings) as later:
+        assert later.requests == []
+        assert (
+            httpx.get(USER, headers={"authorization": f"Bearer {later.api_token}"}).status_code
+            == 200
+        )
+
+
+def test_a_visit_tells_what_others_made_and_left() -> None:
+    with FakeCloudflare.opened(Settings(app="shop", stage="test")) as fake:
+        client = cloudflare.Cloudflare(api_token=fake.api_token)
+        client.d1.database.create(account_id=fake.account_id, name="left-behind")
+        (item,) = fake.untracked()
+
+        fake.discard(item)
+
+        assert (item.kind, item.name) == ("d1", "left-behind")
+        assert fake.untracked() == []

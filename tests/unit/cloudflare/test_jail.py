@@ -1,0 +1,60 @@
+"""The parts of the jail that no request can reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_alchemy.cloudflare.fake.jail import Jail, SqlError, Statement, split_statements
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+
+def test_a_query_without_end_is_ended_and_undone() -> None:
+    jail = Jail(":memory:", time_limit=0.05)
+
+    with pytest.raises(SqlError) as raised:
+        jail.run([Statement("CREATE TABLE t (a)"), Statement(ENDLESS)])
+
+    assert str(raised.value) == "D1 DB exceeded its CPU time limit and was reset."
+    assert raised.value.ours is False
+    assert jail.run([Statement("SELECT count(*) FROM sqlite_master")])[0].rows == [[0]]
+
+
+def test_an_error_of_the_storage_is_told_from_one_of_the_statement(tmp_path: Path) -> None:
+    file = tmp_path / "orders.sqlite3"
+    file.touch()
+    jail = Jail(f"file:{file}?mode=rw")
+    jail.run([Statement("CREATE TABLE t (a)")])
+    file.write_bytes(b"not a database" * 1000)
+
+    with pytest.raises(SqlError) as raised:
+        jail.run([Statement("SELECT * FROM t")])
+
+    assert raised.value.ours is True
+    assert str(raised.value) == "file is not a database: SQLITE_NOTADB"
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("", []),
+        (";;", []),
+        ("-- only words;", []),
+        ("/* ; */", []),
+        ("/* never closed ;", []),
+        ("SELECT 1", ["SELECT 1"]),
+        ("SELECT 1;", ["SELECT 1"]),
+        ("SELECT 1; SELECT 2 ;", ["SELECT 1", "SELECT 2"]),
+        ("SELECT ';'; SELECT \";\"", ["SELECT ';'", 'SELECT ";"']),
+        ("SELECT 1 -- ; \n; SELECT [;]", ["SELECT 1 -- ;", "SELECT [;]"]),
+        ("SELECT 'never closed; SELECT 2", ["SELECT 'never closed; SELECT 2"]),
+        (
+            "CREATE TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; SELECT 2; END; SELECT 3",
+            ["CREATE TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; SELECT 2; END", "SELECT 3"],
+        ),
+    ],
+)
+def test_sql_is_split_where_statements_end(sql: str, expected: list[str]) -> None:
+    assert split_statements(sql) == expected
