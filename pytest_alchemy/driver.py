@@ -172,6 +172,8 @@ _background = _Background()
 
 def _call_hook(hook: Hook, may_await: bool) -> Any:
     before = _async_hook.get()
+    if before is may_await:
+        return hook()
     _async_hook.set(may_await)
     try:
         return hook()

@@ -68,7 +68,8 @@ async def destroy(owned: Owned, driver: Driver, timeout: float | None = None) ->
         await driver.wait(owned.waiting())
     if owned.status is Status.DESTROYED:
         return
-    _note(owned, records.Destroying(owned.seq))
+    if owned.scope.root.run is None:  # what is ephemeral is to be destroyed anyway: no need to say so
+        _note(owned, records.Destroying(owned.seq))
     try:
         if isinstance(owned, Call):
             await driver.call(lambda: owned.function(*owned.args, **owned.kwargs), timeout=timeout)

@@ -15,7 +15,7 @@ FORMAT = 1
 """Version of the line format; a reader refuses what is newer than itself."""
 
 
-class _Line(msgspec.Struct, frozen=True, tag_field="op", omit_defaults=True):
+class _Line(msgspec.Struct, frozen=True, tag_field="op", omit_defaults=True, gc=False):
     """One journal line."""
 
 

@@ -68,7 +68,7 @@ class Resource(_Declared):
         parallel: False keeps plain hooks in the calling thread under the parallel strategy too.
     """
 
-    id: str = _identifier()
+    id: str = _identifier(kw_only=False)
 
     if TYPE_CHECKING:
 
@@ -104,7 +104,7 @@ class Resource(_Declared):
         """Tell whether ``self.name`` exists, and set the outputs if it does."""
         raise NotImplementedError
 
-    def update(self, previous: Self) -> Awaitable[None] | None:
+    def update(self, previous: Any) -> Awaitable[None] | None:
         """Make the existing thing fit the properties; *previous* holds those last applied."""
         raise NotImplementedError
 

@@ -59,8 +59,9 @@ async def test_of_many_who_want_one_reference_one_gets_it(database: PostgresData
     assert sorted(placed) == [False, False, False, False, True]
 
 
+@pytest.mark.alchemy(destroy="parallel")
 async def test_two_shops_keep_their_orders_apart(template: PostgresDatabase) -> None:
-    # Awaiting a resource makes it in the scope of the test.
+    # Awaiting a resource makes it in the scope of the test, which the marker opens.
     north = await PostgresDatabase("north", server=template.server, template=template)
     south = await PostgresDatabase("south", server=template.server, template=template)
     async with await north.aconnect() as connection:

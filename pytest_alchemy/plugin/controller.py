@@ -82,7 +82,8 @@ class Controller:
             return
         self._finished = True
         # On Ctrl-C xdist does not say which workers went down.
-        folders, shared = list(self._folders("*")), list(self._folders("run"))
+        # A folder whose reaping has ended is gone already; what it held is still to be told.
+        folders, shared = dict.fromkeys([*self._reaps, *self._folders("*")]), list(self._folders("run"))
         give_up = clock.monotonic() + PATIENCE
         reaps = [self._submit(folder) for folder in folders if folder not in shared]
         for fact in self._results(reaps, give_up):

@@ -6,6 +6,8 @@ import functools
 import math
 import re
 import sqlite3
+import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,6 +97,7 @@ _STORAGE_FAULTS = frozenset(
     {"BUSY", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "LOCKED", "NOTADB", "READONLY"}
 )
 _LEADING_BLANKS = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?(?:\*/|$))+", re.DOTALL)
+_NUMBERED = re.compile(r"\?\d")
 _SYNTAX_ERROR = re.compile(r'near "(.*)": syntax error', re.DOTALL)
 
 
@@ -239,7 +242,7 @@ class Jail:
     def _run_one(self, statement: Statement) -> Outcome:
         self._schema_changed = self._transaction_asked = False
         before, start = self._db.total_changes, clock.monotonic()
-        cursor = self._db.execute(statement.sql, statement.params)
+        cursor = _execute(self._db, statement)
         rows = [_plain(row) for row in cursor]
         changes = self._db.total_changes - before
         return Outcome(
@@ -319,6 +322,15 @@ class Jail:
                     return len(sql[:position].encode())
             position = sql.find(token, position + 1)
         return 0
+
+
+def _execute(db: sqlite3.Connection, statement: Statement) -> sqlite3.Cursor:
+    if sys.version_info[:2] == (3, 12) and _NUMBERED.search(statement.sql):
+        # The first releases of Python 3.12 took ?1 for a name and warned of it.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return db.execute(statement.sql, statement.params)
+    return db.execute(statement.sql, statement.params)
 
 
 def split_statements(sql: str) -> list[str]:
