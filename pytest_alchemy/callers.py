@@ -8,7 +8,7 @@ _PACKAGE = __name__.rpartition(".")[0] + "."
 
 
 def stack_level() -> int:
-    """Return the ``stacklevel`` with which `warnings.warn`, called by our caller, points at code outside this package."""
+    """Return the ``stacklevel`` with which our caller's `warnings.warn` points at code outside this package."""
     frame = sys._getframe(1)
     level = 1
     while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):

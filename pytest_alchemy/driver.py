@@ -63,7 +63,9 @@ def run_blocking(steps: Coroutine[Any, Any, T]) -> T:
 class Driver(Protocol):
     """How hooks are called and waited for."""
 
-    async def call(self, hook: Hook, *, loop: Loop | None = None, timeout: float | None = None) -> tuple[Any, Loop | None]:
+    async def call(
+        self, hook: Hook, *, loop: Loop | None = None, timeout: float | None = None
+    ) -> tuple[Any, Loop | None]:
         """
         Call *hook*, wait for its end, and return what it returned.
 
@@ -79,8 +81,15 @@ class Driver(Protocol):
             TimeoutError: The time is over; the coroutine was cancelled.
         """
 
-    async def wait(self, future: concurrent.futures.Future[None]) -> None:
-        """Wait until *future* is done."""
+    async def wait(
+        self, future: concurrent.futures.Future[None], timeout: float | None = None
+    ) -> None:
+        """
+        Wait until *future* is done.
+
+        Raises:
+            TimeoutError: It is not done after *timeout* seconds.
+        """
 
     async def aside(self, blocking: Callable[[], T]) -> T:
         """Call *blocking*, which waits for other processes, without keeping an event loop waiting."""
@@ -99,8 +108,10 @@ class BlockingDriver:
             loop = background_loop()
         return _wait_on(result, loop, timeout), loop
 
-    async def wait(self, future: concurrent.futures.Future[None]) -> None:
-        future.result()
+    async def wait(
+        self, future: concurrent.futures.Future[None], timeout: float | None = None
+    ) -> None:
+        future.result(timeout)
 
     async def aside(self, blocking: Callable[[], T]) -> T:
         return blocking()
@@ -133,8 +144,11 @@ class AsyncDriver:
             return result, None
         return await asyncio.wait_for(_as_coroutine(result), timeout), here
 
-    async def wait(self, future: concurrent.futures.Future[None]) -> None:
-        await asyncio.wrap_future(future)
+    async def wait(
+        self, future: concurrent.futures.Future[None], timeout: float | None = None
+    ) -> None:
+        # Shielded: others wait for the same future, and one of them that is cancelled must not cancel it.
+        await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), timeout)
 
     async def aside(self, blocking: Callable[[], T]) -> T:
         return await asyncio.to_thread(blocking)
@@ -152,6 +166,7 @@ class _Background:
         self._lock = threading.Lock()
         self._loop: Loop | None = None
         self._thread: threading.Thread | None = None
+        self._next: _Background | None = None
 
     def loop(self) -> Loop:
         with self._lock:
@@ -163,8 +178,10 @@ class _Background:
                 self._thread.start()
             if threading.current_thread() is not self._thread:
                 return self._loop
-        # Blocking code called by a coroutine on the background loop: waiting for that loop would never end.
-        return _Background().loop()
+            # Blocking code called by a coroutine on this loop: waiting for the same loop would never end.
+            if self._next is None:
+                self._next = _Background()
+        return self._next.loop()
 
 
 _background = _Background()
@@ -196,16 +213,15 @@ def _wait_on(awaitable: Awaitable[T], loop: Loop, timeout: float | None) -> T:
     task: list[asyncio.Task[T]] = []
 
     def start() -> None:
-        task.append(loop.create_task(_as_coroutine(awaitable)))
-        task[0].add_done_callback(finish)
+        task.append(loop.create_task(run()))
 
-    def finish(done: asyncio.Task[T]) -> None:
-        if done.cancelled():
-            ended.set_exception(asyncio.CancelledError())
-        elif error := done.exception():
+    async def run() -> None:
+        try:
+            result = await awaitable
+        except BaseException as error:  # SystemExit as well: it belongs to the caller and must not end the loop
             ended.set_exception(error)
         else:
-            ended.set_result(done.result())
+            ended.set_result(result)
 
     loop.call_soon_threadsafe(start, context=contextvars.copy_context())
     try:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import enum
 import inspect
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from pytest_alchemy import clock, records, validation
 from pytest_alchemy.driver import Loop
 from pytest_alchemy.names import resource_key
 from pytest_alchemy.resource import Kind, Resource, kind_of
+from pytest_alchemy.turns import Turns
 
 if TYPE_CHECKING:
     from pytest_alchemy.scope import Scope
@@ -29,7 +30,7 @@ class Status(enum.Enum):
     DESTROYED = "destroyed"
 
 
-class Entry:
+class Entry(Turns):
     """
     A resource in its scope.
 
@@ -43,11 +44,12 @@ class Entry:
     """
 
     __slots__ = (
-        "_own_scope", "_waiting", "kind", "loop", "name", "needed_by", "needs", "parent", "props",
-        "at", "recorded", "resource", "scope", "seq", "settled", "status", "test", "where", "world",
+        "_own_scope", "at", "kind", "loop", "name", "needed_by", "needs", "parent", "props", "recorded",
+        "resource", "scope", "seq", "settled", "status", "test", "where", "world",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, kind: Kind, resource: Resource, seq: int) -> None:
+        super().__init__(busy=True)  # whoever makes the entry creates the resource
         self.scope, self.kind, self.resource, self.seq = scope, kind, resource, seq
         self.status = Status.CREATING
         self.loop: Loop | None = None
@@ -58,7 +60,6 @@ class Entry:
         self.test = scope.root.program.test
         self.parent: Entry | None = scope.owner
         self.needed_by: set[Entry] | None = None
-        self._waiting: concurrent.futures.Future[None] | None = None
         self._own_scope: Scope | None = None
         self.at = clock.now()
         self.name = scope.root.physical_name(scope.place, kind.name, resource.id, kind.name_rule)
@@ -67,17 +68,25 @@ class Entry:
 
     @classmethod
     def recalled(
-        cls, scope: Scope, kind: Kind, resource: Resource, intent: records.Intent, *, created: bool, settled: bool
+        cls,
+        scope: Scope,
+        kind: Kind,
+        resource: Resource,
+        intent: records.Intent,
+        *,
+        created: bool,
+        settled: bool,
     ) -> Self:
         """Return the entry of a resource that another process recorded."""
         entry = cls.__new__(cls)
+        Turns.__init__(entry)
         entry.scope, entry.kind, entry.resource, entry.seq = scope, kind, resource, intent.seq
         entry.status = Status.CREATED if created else Status.FAILED
         entry.settled, entry.recorded = settled, True
         entry.name, entry.world, entry.props = intent.name, intent.world, intent.props
         entry.where, entry.test, entry.at = intent.where, intent.test, intent.at
         entry.parent, entry.needs, entry.needed_by = scope.owner, (), None
-        entry.loop = entry._waiting = entry._own_scope = None
+        entry.loop = entry._own_scope = None
         resource._alchemy.owner = entry
         return entry
 
@@ -87,8 +96,8 @@ class Entry:
     @staticmethod
     def props_of(resource: Resource) -> dict[str, Any]:
         """Return the properties as plain data."""
-        values = resource.__dict__
-        return {name: validation.plain(values[name]) for name in kind_of(type(resource)).fields()}
+        kind, values = kind_of(type(resource)), resource.__dict__
+        return {name: kind.plain(resource.id, name, values[name]) for name in kind.fields()}
 
     @staticmethod
     def needs_of(resource: Resource) -> tuple[Entry, ...]:
@@ -112,11 +121,16 @@ class Entry:
     def parallel(self) -> bool:
         return self.kind.parallel
 
-    def needed(self) -> Iterable[Entry]:
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from everything else in its scope."""
+        return self.kind.name, self.resource.id
+
+    def needed(self) -> Iterable[Owned]:
         """Return what must still exist while this one is destroyed: dependencies and children."""
         if self._own_scope is None:
             return self.needs
-        return [*self.needs, *self._own_scope.entries()]
+        return [*self.needs, *self._own_scope.subtree()]
 
     def own_scope(self) -> Scope:
         if self._own_scope is None:
@@ -161,20 +175,11 @@ class Entry:
     def outputs(self) -> dict[str, Any]:
         """Return the outputs that are set, as plain data."""
         values = self.resource.__dict__
-        return {name: validation.plain(values[name]) for name in self.kind.outputs if name in values}
-
-    def waiting(self) -> concurrent.futures.Future[None]:
-        """Return what is done once the create that runs now has ended."""
-        if self._waiting is None:
-            self._waiting = concurrent.futures.Future()
-        return self._waiting
-
-    def ended(self, status: Status) -> None:
-        """Note how a create ended, and wake whoever waits for it."""
-        self.status = status
-        if self._waiting is not None:
-            self._waiting.set_result(None)
-            self._waiting = None
+        return {
+            name: self.kind.plain(self.id, name, values[name])
+            for name in self.kind.outputs
+            if name in values
+        }
 
     def hold(self) -> None:
         """Note in everything it needs that it is needed."""
@@ -204,7 +209,7 @@ class Entry:
         raise LookupError(f"{self.title} refers to {reference['key']}, which is not there any more")
 
 
-class Call:
+class Call(Turns):
     """
     A deferred call in its scope.
 
@@ -220,9 +225,16 @@ class Call:
     parallel = False
 
     def __init__(
-        self, scope: Scope, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], where: str
+        self,
+        scope: Scope,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        where: str,
     ) -> None:
-        self.scope, self.function, self.args, self.kwargs, self.where = scope, function, args, kwargs, where
+        super().__init__()
+        self.scope, self.where = scope, where
+        self.function, self.args, self.kwargs = function, args, kwargs
         self.seq = scope.root.next_number()
         self.status = Status.CREATED
         self.recorded = False
@@ -236,6 +248,7 @@ class Call:
     def recalled(cls, scope: Scope, function: Callable[..., Any], record: records.Deferred) -> Self:
         """Return the call that another process recorded."""
         call = cls.__new__(cls)
+        Turns.__init__(call)
         call.scope, call.function, call.seq, call.where = scope, function, record.seq, record.where
         call.args, call.kwargs = tuple(record.args), record.kwargs
         call.status, call.recorded, call.importable = Status.CREATED, True, True
@@ -255,7 +268,12 @@ class Call:
     def name(self) -> str:
         return self.title
 
-    def needed(self) -> Iterable[Entry]:
+    @property
+    def key(self) -> int:
+        """What tells it from everything else in its scope."""
+        return self.seq
+
+    def needed(self) -> Iterable[Owned]:
         return ()
 
     def opened_scope(self) -> Scope | None:
@@ -270,20 +288,16 @@ class Call:
 
     def line(self) -> records.Deferred:
         """Return the record of it; without a module if no other process can make the call."""
-        if not self.importable:
-            return records.Deferred(
-                self.seq, self.scope.place, "", "", self.title, [], {}, at=self.at, where=self.where, test=self.test
-            )
-        module = self.function.__module__
+        module = self.function.__module__ if self.importable else ""
         file = getattr(sys.modules.get(module), "__file__", None)
         return records.Deferred(
             seq=self.seq,
             path=self.scope.place,
             module=module,
             file=os.path.abspath(file) if file else "",
-            function=self.function.__qualname__,
-            args=list(self.args),
-            kwargs=self.kwargs,
+            function=self.function.__qualname__ if self.importable else self.title,
+            args=list(self.args) if self.importable else [],
+            kwargs=self.kwargs if self.importable else {},
             parent=self.parent.seq if self.parent else 0,
             at=self.at,
             where=self.where,
@@ -325,6 +339,6 @@ def _is_importable(function: Callable[..., Any]) -> bool:
 def _is_plain_json(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     given = [list(args), kwargs]
     try:
-        return bool(json.loads(json.dumps(given)) == given)
-    except (TypeError, ValueError):
+        return bool(msgspec.json.decode(msgspec.json.encode(given)) == given)
+    except (TypeError, ValueError, RecursionError):
         return False

@@ -235,7 +235,9 @@ class MayStillAppearError(AlchemyError):
         self.resource, self.until = resource, until
 
     def __str__(self) -> str:
-        moment = datetime.fromtimestamp(self.until, timezone.utc)
+        from pytest_alchemy.clock import instant
+
+        moment = instant(self.until)
         return f"its create got no answer: it may still appear until {moment:%H:%M:%S} UTC"
 
 

@@ -15,6 +15,7 @@ from pytest_alchemy.errors import (
     ChangedWithinRunError,
     JournalWriteError,
     MayStillAppearError,
+    OtherWorldError,
     OwnedElsewhereError,
 )
 from pytest_alchemy.resource import Resource, kind_of
@@ -68,7 +69,9 @@ async def destroy(owned: Owned, driver: Driver, timeout: float | None = None) ->
         await driver.wait(owned.waiting())
     if owned.status is Status.DESTROYED:
         return
-    if owned.scope.root.run is None:  # what is ephemeral is to be destroyed anyway: no need to say so
+    if (
+        owned.scope.root.run is None
+    ):  # what is ephemeral is to be destroyed anyway: no need to say so
         _note(owned, records.Destroying(owned.seq))
     try:
         if isinstance(owned, Call):
@@ -131,7 +134,9 @@ async def _again(existing: Entry, resource: Resource, driver: Driver) -> Resourc
     if changed and "update" in existing.kind.hooks:
         return await _update(existing, resource, driver)
     if changed:
-        raise ChangedWithinRunError(existing.title, changed, existing.where, resource._alchemy.where)
+        raise ChangedWithinRunError(
+            existing.title, changed, existing.where, resource._alchemy.where
+        )
     _take_over(resource, existing)
     return existing.resource
 
@@ -177,7 +182,9 @@ async def _create(entry: Entry, driver: Driver) -> None:
         entry.kind.check_outputs(entry.resource)
     except BaseException as error:
         entry.settled = isinstance(error, Exception) and not isinstance(error, _NO_ANSWER)
-        error.add_note(f"while creating {entry.title}, named {entry.name}, declared at {entry.where}")
+        error.add_note(
+            f"while creating {entry.title}, named {entry.name}, declared at {entry.where}"
+        )
         _note(entry, records.CreateFailed(entry.seq, summary(error), entry.settled))
         entry.ended(Status.FAILED)
         raise
@@ -213,11 +220,25 @@ async def _destroy(entry: Entry, driver: Driver, timeout: float | None) -> None:
     resource, loop = entry.resource, entry.loop
     if loop is not None and not _can_wait_for(loop, driver):
         resource, loop = entry.revived(), None
+    check_world(entry, resource)
     if entry.status is Status.FAILED and "read" in entry.kind.hooks:
         exists, _ = await driver.call(_hook(entry, resource, "read"), loop=loop, timeout=timeout)
         if not exists:
             return _check_settled(entry)
     await driver.call(_hook(entry, resource, "destroy"), loop=loop, timeout=timeout)
+
+
+def check_world(entry: Entry, resource: Resource) -> None:
+    """
+    Make sure that *resource* would act where *entry* was made.
+
+    Raises:
+        OtherWorldError: The account, server or endpoint at hand is another one; nothing was called.
+    """
+    if "world" in entry.kind.hooks:
+        here = resource.world()
+        if here != entry.world:
+            raise OtherWorldError(entry.title, entry.world, here)
 
 
 def _check_settled(entry: Entry) -> None:

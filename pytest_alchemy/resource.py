@@ -6,6 +6,7 @@ import copy
 import difflib
 import inspect
 import sys
+import types
 import typing
 import warnings
 from collections.abc import Awaitable, Callable, Generator, Iterable
@@ -32,7 +33,9 @@ HOOKS = ("create", "read", "update", "destroy", "world", "list")
 _RESERVED = frozenset({"id", "name", "scope", *HOOKS})
 _MISSING: Any = object()
 
-_await_in_current_scope: Callable[[Resource], Generator[Any, None, Resource] | None] = lambda _: None
+_await_in_current_scope: Callable[[Resource], Generator[Any, None, Resource] | None] = lambda _: (
+    None
+)
 
 
 def output(*, init: Literal[False] = False) -> Any:
@@ -51,7 +54,11 @@ def _identifier(*, kw_only: Literal[False] = False) -> Any:
 
 @typing.dataclass_transform(kw_only_default=True, field_specifiers=(output, _identifier))
 class _Declared:
-    """What makes type checkers see a constructor in every resource class."""
+    """What makes type checkers see a constructor in every resource class; what stands here is no field to them."""
+
+    if TYPE_CHECKING:
+        _alchemy: Binding
+        __alchemy_kind__: ClassVar[Kind]
 
 
 class Resource(_Declared):
@@ -307,7 +314,11 @@ class Kind:
                     raise self._refused(resource.id, name, mismatch) from None
 
     def revive(
-        self, id: str, props: dict[str, Any], outputs: dict[str, Any], resolve: Callable[[dict[str, Any]], Any]
+        self,
+        id: str,
+        props: dict[str, Any],
+        outputs: dict[str, Any],
+        resolve: Callable[[dict[str, Any]], Any],
     ) -> Resource:
         """
         Return the resource that was recorded with *props* and *outputs*.
@@ -333,12 +344,16 @@ class Kind:
                 elif fields is not self.outputs:
                     value = known.default_value()
                     if value is _MISSING:
-                        raise InvalidPropertyError(f"{self.title} {id!r}", name, "is missing in its record")
+                        raise InvalidPropertyError(
+                            f"{self.title} {id!r}", name, "is missing in its record"
+                        )
                     resource.__dict__[name] = value
         return resource
 
     def _refused(self, id: str, name: str, mismatch: Mismatch) -> InvalidPropertyError:
-        return InvalidPropertyError(f"{self.title} {id!r}", f"{name}{mismatch.path}", mismatch.reason)
+        return InvalidPropertyError(
+            f"{self.title} {id!r}", f"{name}{mismatch.path}", mismatch.reason
+        )
 
     def _refuse_unknown(self, id: str, given: dict[str, Any]) -> None:
         for name in given:
@@ -364,7 +379,9 @@ def describe(resource: Resource) -> str:
     return f"{type(resource).__name__} {getattr(resource, 'id', '?')!r}"
 
 
-def use_current_scope(await_in: Callable[[Resource], Generator[Any, None, Resource] | None]) -> None:
+def use_current_scope(
+    await_in: Callable[[Resource], Generator[Any, None, Resource] | None],
+) -> None:
     """Tell what awaiting a resource does; None from *await_in* means that no scope is open."""
     global _await_in_current_scope
     _await_in_current_scope = await_in
@@ -417,7 +434,9 @@ def _define(
         if function is not None:
             if not inspect.isfunction(function):
                 raise ResourceDefinitionError(
-                    cls.__qualname__, f"{hook!r} is not a method", f"Write it as def {hook}(self, ...)."
+                    cls.__qualname__,
+                    f"{hook!r} is not a method",
+                    f"Write it as def {hook}(self, ...).",
                 )
             setattr(cls, hook, _GuardedHook(hook, function))
     name = cls.__name__.lower() if kind is None else kind
@@ -442,7 +461,9 @@ def _first(*values: Any) -> Any:
 
 
 def _overrides(cls: type[Resource], hook: str) -> bool:
-    return any(hook in base.__dict__ for base in cls.__mro__ if base not in (Resource, _Declared, object))
+    return any(
+        hook in base.__dict__ for base in cls.__mro__ if base not in (Resource, _Declared, object)
+    )
 
 
 def _check_reserved(cls: type[Resource]) -> None:
@@ -501,13 +522,14 @@ def _fields(cls: type[Resource]) -> tuple[dict[str, Field], dict[str, Field]]:
 
 
 def _resolved(cls: type[Resource]) -> dict[str, Any]:
+    """Return the annotations of *cls* itself with every name in them looked up, in the module of *cls*."""
     # A method called `list` would otherwise hide the builtin from annotations of its own class.
-    visible = {name: value for name, value in vars(cls).items() if isinstance(value, type)}
+    nested = {name: value for name, value in vars(cls).items() if isinstance(value, type)}
+    own = types.SimpleNamespace(__annotations__=_annotations(cls))
     module = sys.modules.get(cls.__module__)
+    visible = {**vars(module)} if module else {}
     try:
-        return typing.get_type_hints(
-            cls, globalns={**vars(module)} if module else None, localns=visible, include_extras=True
-        )
+        return typing.get_type_hints(own, globalns=visible, localns=nested, include_extras=True)
     except NameError as error:
         raise ResourceDefinitionError(
             cls.__qualname__,
@@ -529,12 +551,19 @@ def _field(cls: type[Resource], name: str, annotation: Any, default: Any) -> Fie
 
 def _check_arguments(kind: Kind, id: Any, more: tuple[Any, ...]) -> None:
     if id is _MISSING:
-        raise InvalidPropertyError(kind.title, "id", "is missing", f'Name it: {kind.title}("my-{kind.name}")')
+        raise InvalidPropertyError(
+            kind.title, "id", "is missing", f'Name it: {kind.title}("my-{kind.name}")'
+        )
     if not isinstance(id, str):
-        raise InvalidPropertyError(kind.title, "id", f"has to be str, not {type(id).__name__} ({id!r})")
+        raise InvalidPropertyError(
+            kind.title, "id", f"has to be str, not {type(id).__name__} ({id!r})"
+        )
     if more:
         raise InvalidPropertyError(
-            f"{kind.title} {id!r}", "id", "is the only positional argument", "Pass properties by keyword."
+            f"{kind.title} {id!r}",
+            "id",
+            "is the only positional argument",
+            "Pass properties by keyword.",
         )
     if missing := [hook for hook in ("create", "destroy") if hook not in kind.hooks]:
         raise ResourceDefinitionError(

@@ -13,7 +13,13 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar
 from pytest_alchemy import names
 from pytest_alchemy.ambient import current as _current
 from pytest_alchemy.callers import where
-from pytest_alchemy.driver import AsyncDriver, BlockingDriver, Driver, refuse_in_coroutine, run_blocking
+from pytest_alchemy.driver import (
+    AsyncDriver,
+    BlockingDriver,
+    Driver,
+    refuse_in_coroutine,
+    run_blocking,
+)
 from pytest_alchemy.entry import Call, Entry, Owned, Status
 from pytest_alchemy.errors import BlockedError, NotOwnedError, ScopeClosedError
 from pytest_alchemy.lifecycle import create
@@ -70,7 +76,9 @@ class Scope:
         owner: Entry | None = None,
     ) -> None:
         self.root, self.parent, self.name, self.owner = stage, parent, name, owner
-        self.place = place  # `path`, with a colon where a name is not one that a nested scope could have
+        self.place = (
+            place  # `path`, with a colon where a name is not one that a nested scope could have
+        )
         self.settings = settings or (parent.settings if parent else stage.settings)
         self.children: dict[str, Scope] = {}
         self.owned: dict[tuple[str, str] | int, Owned] = {}
@@ -173,11 +181,13 @@ class Scope:
         Raises:
             ScopeClosedError: The scope is closing or closed.
         """
-        self.refuse_if_closed(f"the deferred call of {getattr(function, '__qualname__', function)!r}")
+        self.refuse_if_closed(
+            f"the deferred call of {getattr(function, '__qualname__', function)!r}"
+        )
         call = Call(self, function, args, kwargs, where())
-        call.recorded = True
         self.root.record(call.line())
-        self.owned[call.seq] = call
+        call.recorded = True
+        self.take_in(call, call.title)
 
     def physical_name(self, id: str, max: int = 63) -> str:
         """Return a name of ours for something that no resource class stands for; the same for the same *id*."""
@@ -224,7 +234,10 @@ class Scope:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         *outer, before = _before.get()
         _before.set(tuple(outer))
@@ -234,7 +247,10 @@ class Scope:
         return self.__enter__()
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.__exit__(kind, error, trace)
 
@@ -247,7 +263,8 @@ class Scope:
     def subtree(self) -> Iterator[Owned]:
         """Yield everything under this scope: its own, its resources' children, its nested scopes'."""
         for owned in list(self.owned.values()):
-            yield owned
+            if owned.status is not Status.DESTROYED:
+                yield owned
             if scope := owned.opened_scope():
                 yield from scope.subtree()
         for child in list(self.children.values()):
@@ -266,11 +283,29 @@ class Scope:
             owner=entry,
         )
 
+    def take_in(self, owned: Owned, wanted: str) -> bool:
+        """
+        Own *owned* from now on, unless something else stands in its place.
+
+        Returns:
+            False if something does: nothing has changed then.
+
+        Raises:
+            ScopeClosedError: The scope is closing or closed.
+        """
+        with self.root.lock:  # so that nothing slips in after a teardown has seen what there is
+            self.refuse_if_closed(wanted)
+            return self.owned.setdefault(owned.key, owned) is owned
+
     def forget(self, owned: Owned) -> None:
-        """Own *owned* no longer: it is gone."""
-        key = (owned.kind.name, owned.id) if isinstance(owned, Entry) else owned.seq
-        if self.owned.get(key) is owned:
-            del self.owned[key]
+        """Own *owned* no longer: it is gone. While children of it are left, it remains as the way to them."""
+        inside = owned.opened_scope()
+        if inside is not None and any(inside.subtree()):
+            return
+        if self.owned.get(owned.key) is owned:
+            del self.owned[owned.key]
+        if self.owner is not None and self.owner.status is Status.DESTROYED:
+            self.owner.scope.forget(self.owner)
 
     def refuse_if_closed(self, wanted: str) -> None:
         """
@@ -287,8 +322,9 @@ class Scope:
 
     def start_closing(self) -> None:
         """Refuse everything new from now on; what exists is destroyed by `close`."""
-        if self._state is _State.OPEN:
-            self._state = _State.CLOSING
+        with self.root.lock:
+            if self._state is _State.OPEN:
+                self._state = _State.CLOSING
 
     async def close(
         self, driver: Driver, strategy: Strategy | None = None, timeout: float | None = None
@@ -310,16 +346,29 @@ class Scope:
     async def _make(self, resource: Resource, driver: Driver) -> Resource:
         return await create(self, resource, driver)
 
+    async def unmake(self, entry: Entry, driver: Driver) -> None:
+        """
+        Destroy one resource and its children now.
+
+        Raises:
+            BlockedError: Something that exists still needs one of them; nothing was destroyed.
+            ExceptionGroup: Some of it could not be destroyed; its record is kept.
+        """
+        inside = entry.opened_scope()
+        own = [entry] if entry.status is not Status.DESTROYED else []
+        things = sorted([*own, *(inside.subtree() if inside else ())], key=attrgetter("seq"))
+        for thing in things:
+            outside = set(thing.needed_by or ()).difference(things)
+            if outside:
+                raise BlockedError(thing.title, sorted(other.title for other in outside))
+        outcome = await Teardown(things, driver, None).run(self.destroy_strategy)
+        outcome.raise_failures(entry.title)
+
     async def _remove(self, resource: Resource, driver: Driver) -> None:
         owner = resource._alchemy.owner
-        if not isinstance(owner, Entry) or owner.scope is not self or owner.status is Status.DESTROYED:
+        if not isinstance(owner, Entry) or self.owned.get(owner.key) is not owner:
             raise NotOwnedError(self.title, describe(resource))
-        if owner.needed_by:
-            raise BlockedError(owner.title, sorted(other.title for other in owner.needed_by))
-        inside = owner.opened_scope()
-        things = sorted([owner, *(inside.subtree() if inside else ())], key=attrgetter("seq"))
-        outcome = await Teardown(things, driver, None).run(self.destroy_strategy)
-        outcome.raise_failures(owner.title)
+        await self.unmake(owner, driver)
 
 
 def current() -> Scope | None:

@@ -7,6 +7,7 @@ import itertools
 import os
 import platform
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -89,6 +90,7 @@ class Stage:
         self.worker = worker
         self.counts = Counts()
         self.journal: Journal | None = None
+        self.lock = threading.RLock()
         self._open_journal = open_journal
         self._seen: set[str] = set()
         self._numbers = itertools.count(1)
@@ -105,7 +107,13 @@ class Stage:
     def physical_name(self, path: tuple[str, ...], kind: str, id: str, rule: NameRule) -> str:
         """Return the physical name of resource *id* in the scope at *path*."""
         return physical_name(
-            app=self.settings.app, stage=self.name, path=path, kind=kind, id=id, run=self.run, rule=rule
+            app=self.settings.app,
+            stage=self.name,
+            path=path,
+            kind=kind,
+            id=id,
+            run=self.run,
+            rule=rule,
         )
 
     def know(self, kind: Kind) -> None:
@@ -115,7 +123,10 @@ class Stage:
         Raises:
             DuplicateKindError: Another class calls itself the same kind.
         """
-        if kind.name in self._seen and self.program.kinds.get((self.settings.app, kind.name)) is kind:
+        if (
+            kind.name in self._seen
+            and self.program.kinds.get((self.settings.app, kind.name)) is kind
+        ):
             return
         self.program.know(self.settings.app, kind)
         if not kind.importable and kind.name not in self._seen:
@@ -135,7 +146,9 @@ class Stage:
     def record(self, line: Record) -> None:
         """Append *line* to the journal, opening it first if need be."""
         if self.journal is None:
-            self.journal = self._open_journal(self._header())
+            with self.lock:
+                if self.journal is None:
+                    self.journal = self._open_journal(self._header())
         self.journal.append(line)
 
     def record_kind(self, kind: Kind) -> None:

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextvars
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from pytest_alchemy import clock
 from pytest_alchemy.driver import AsyncDriver, BlockingDriver, Driver, run_blocking
@@ -98,7 +99,9 @@ class Teardown:
             return Failure(thing, None, blockers)
         left = None if self._deadline is None else self._deadline - clock.monotonic()
         if left is not None and left <= 0:
-            return Failure(thing, TimeoutError(f"the teardown timeout of {self._timeout} s was over"))
+            return Failure(
+                thing, TimeoutError(f"the teardown timeout of {self._timeout} s was over")
+            )
         try:
             await destroy(thing, driver, left)
         except Exception as error:
@@ -107,7 +110,9 @@ class Teardown:
 
     def _blockers(self, thing: Owned) -> tuple[str, ...]:
         inside = [blocker.title for blocker in self._order.blockers(thing)]
-        outside = [other.title for other in thing.needed_by or () if other not in self._among]
+        # A copy: other threads may take themselves out meanwhile.
+        others = sorted(thing.needed_by or (), key=attrgetter("seq"))
+        outside = [other.title for other in others if other not in self._among]
         return tuple(inside + outside)
 
     def _done(self, thing: Owned, failure: Failure | None) -> None:
@@ -142,8 +147,8 @@ class Teardown:
             try:
                 while self._order:
                     while len(running) < AT_ONCE and (
-                    thing := self._order.take(something_runs=bool(running))
-                ):
+                        thing := self._order.take(something_runs=bool(running))
+                    ):
                         driver = threaded if thing.parallel else inline
                         running[asyncio.create_task(self._one(thing, driver))] = thing
                     ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)

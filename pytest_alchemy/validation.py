@@ -157,7 +157,9 @@ class _Union(Shape):
 class _Items(Shape):
     """A list, tuple or set whose items have one shape."""
 
-    def __init__(self, made: Callable[[Any], Any], takes: tuple[type, ...], item: Shape, name: str) -> None:
+    def __init__(
+        self, made: Callable[[Any], Any], takes: tuple[type, ...], item: Shape, name: str
+    ) -> None:
         self.made, self.takes, self.item, self.name = made, takes, item, name
 
     def accept(self, value: Any, path: str) -> Any:
@@ -179,7 +181,10 @@ class _Tuple(Shape):
 
     def accept(self, value: Any, path: str) -> Any:
         self._check(value, tuple, path)
-        return tuple(s.accept(v, f"{path}[{n}]") for n, (s, v) in enumerate(zip(self.places, value, strict=True)))
+        return tuple(
+            s.accept(v, f"{path}[{n}]")
+            for n, (s, v) in enumerate(zip(self.places, value, strict=True))
+        )
 
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
         self._check(data, list, path)
@@ -296,7 +301,12 @@ def _container(origin: Any, annotation: Any) -> Shape | None:
     args, name = typing.get_args(annotation), _name(annotation)
     if origin is tuple and not (len(args) == 2 and args[1] is Ellipsis):
         return _Tuple([shape_of(arg) for arg in args], name)
-    if origin in (list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection):
+    if origin in (
+        list,
+        collections.abc.Sequence,
+        collections.abc.Iterable,
+        collections.abc.Collection,
+    ):
         return _Items(list, (list, tuple), shape_of(args[0]), name)
     if origin is tuple:
         return _Items(tuple, (tuple, list), shape_of(args[0]), name)

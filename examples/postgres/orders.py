@@ -41,7 +41,10 @@ class Orders:
         self._connection = connection
 
     def place(self, reference: str, total: Decimal) -> Order:
-        with self._connection.transaction(), self._connection.cursor(row_factory=class_row(Order)) as cursor:
+        with (
+            self._connection.transaction(),
+            self._connection.cursor(row_factory=class_row(Order)) as cursor,
+        ):
             try:
                 cursor.execute(_PLACE, [reference, total])
             except UniqueViolation as error:
@@ -84,5 +87,7 @@ class AsyncOrders:
             return await cursor.fetchall()
 
 
-_PLACE = "INSERT INTO orders (reference, total) VALUES (%s, %s) RETURNING id, reference, total, paid"
+_PLACE = (
+    "INSERT INTO orders (reference, total) VALUES (%s, %s) RETURNING id, reference, total, paid"
+)
 _UNPAID = "SELECT id, reference, total, paid FROM orders WHERE NOT paid ORDER BY id"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, Connection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
 from pytest_alchemy import Env, NameRule, Resource, alchemy, output
 
@@ -79,6 +78,6 @@ class PostgresDatabase(
         """Return a new connection to the database; asyncio twin of `connect`."""
         return await AsyncConnection.connect(self.server.value, dbname=self.name)
 
-    async def _on_server(self, command: Any) -> None:
+    async def _on_server(self, command: Composed) -> None:
         async with await AsyncConnection.connect(self.server.value, autocommit=True) as server:
             await server.execute(command)

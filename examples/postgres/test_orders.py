@@ -79,3 +79,5 @@ async def test_an_open_connection_does_not_keep_a_database(
 
         with pytest.raises(OperationalError):
             await connection.execute("SELECT 1")
+
+    assert database.name not in await PostgresDatabase.list()

@@ -25,7 +25,9 @@ def test_a_failed_batch_changes_nothing(test_db: D1Database) -> None:
     test_db.exec("CREATE TABLE users (name TEXT UNIQUE)")
 
     with pytest.raises(Exception, match="UNIQUE"):
-        test_db.batch([("INSERT INTO users VALUES (?)", "Ada"), ("INSERT INTO users VALUES (?)", "Ada")])
+        test_db.batch(
+            [("INSERT INTO users VALUES (?)", "Ada"), ("INSERT INTO users VALUES (?)", "Ada")]
+        )
 
     assert test_db.query("SELECT count(*) AS users FROM users").rows == [{"users": 0}]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import sys
 import types
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -34,7 +35,15 @@ def is_coroutine_test(item: pytest.Item) -> bool:
     """Tell whether the test was written as a coroutine function, also while a runner has wrapped it."""
     owner = getattr(item, "cls", None) or getattr(item, "module", None)
     written = getattr(owner, getattr(item, "originalname", None) or item.name, None)
-    return inspect.iscoroutinefunction(written) or inspect.iscoroutinefunction(getattr(item, "obj", None))
+    return any(_is_coroutine(function) for function in (written, getattr(item, "obj", None)))
+
+
+def body_of(item: pytest.Item) -> tuple[Any, str]:
+    """Return where the body of a test stands, as an object and the name of its attribute."""
+    function = getattr(item, "obj", None)
+    handle = getattr(function, "hypothesis", None)
+    # A test with @given is a plain function, which calls the one that was written for each example.
+    return (handle, "inner_test") if handle is not None else (item, "obj")
 
 
 def companions(config: pytest.Config) -> types.ModuleType:
@@ -42,7 +51,7 @@ def companions(config: pytest.Config) -> types.ModuleType:
     # pytest finds fixtures on modules, not on instances.
     module = types.ModuleType("pytest_alchemy.plugin.companions")
     setattr(module, ANYIO, pytest.fixture(name=ANYIO)(_companion()))
-    if config.pluginmanager.hasplugin("asyncio"):
+    if _runs_asyncio(config):
         import pytest_asyncio
 
         for loop_scope in LOOP_SCOPES:
@@ -87,19 +96,45 @@ def guarded(body: Callable[..., Any], cancel_with: Callable[[Callable[[], None] 
 
 def _companion() -> Callable[[pytest.FixtureRequest], AsyncIterator[None]]:
     async def companion(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+        _refuse_other_loops(request.node)
         test = request.node.stash[TEST_SCOPE]
-        restore = test.make_current()
+        test.make_current()
         try:
             yield
         finally:
-            restore()
+            test.leave()
             await test.aclose()
 
     return companion
 
 
+def _is_coroutine(function: Any) -> bool:
+    inner = getattr(getattr(function, "hypothesis", None), "inner_test", function)
+    return inspect.iscoroutinefunction(getattr(inner, "_anyio_original_func", inner))
+
+
+def _refuse_other_loops(item: pytest.Item) -> None:
+    """
+    Refuse to live in a loop that is not asyncio's.
+
+    Raises:
+        pytest.UsageError: It is not.
+    """
+    if asyncio._get_running_loop() is None:
+        raise pytest.UsageError(
+            f"{item.nodeid} does not run on asyncio, and alchemy_scope works on asyncio only.\n"
+            'Let the test run there: a fixture anyio_backend that returns "asyncio"'
+        )
+
+
+def _runs_asyncio(config: pytest.Config) -> bool:
+    # Asked for by `-p pytest_asyncio.plugin` it has another name than found by its entry point.
+    plugin = sys.modules.get("pytest_asyncio.plugin")
+    return plugin is not None and config.pluginmanager.is_registered(plugin)
+
+
 def _asyncio_loop_scope(item: pytest.Item) -> str | None:
-    if not item.config.pluginmanager.hasplugin("asyncio"):
+    if not _runs_asyncio(item.config):
         return None
     from pytest_asyncio.plugin import PytestAsyncioFunction
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import AsyncDriver, BlockingDriver, run_blocking
 from pytest_alchemy.teardown import Outcome
 
-from .asynctests import ANYIO, TEST_SCOPE, companion_of, guarded, is_coroutine_test
+from .asynctests import ANYIO, TEST_SCOPE, body_of, companion_of, guarded, is_coroutine_test
 
 if TYPE_CHECKING:
     from pytest_alchemy.scope import Scope
@@ -36,6 +37,7 @@ class TestScope:
         self.companion = companion_of(self.item)
         self._refuse_inside_body()
         self.scope: Scope = session.test_scope(self.item)
+        self._outer = current.get()
         self._cancel: Callable[[], None] | None = None
         self._body_ended = threading.Event()
         self._body_ended.set()
@@ -46,38 +48,39 @@ class TestScope:
         self.item.stash[TEST_SCOPE] = self
         # Registered before the companion, so run after it: destroys what a broken loop left.
         self.item.addfinalizer(self.net)
-        restore = self.make_current()
-        if self.companion is not None:
-            self.request.getfixturevalue(self.companion)
+        self.make_current()
+        # unittest runs the coroutines of a test case in a context that it copied when the case was made.
+        own_context = getattr(getattr(self.item, "instance", None), "_asyncioTestContext", None)
+        if own_context is not None:
+            own_context.run(self.make_current)
         try:
+            if self.companion is not None:
+                self.request.getfixturevalue(self.companion)
             yield self.scope
         finally:
-            restore()
+            self.leave()
             self.scope.start_closing()
             if self._cancel is not None:
                 self._cancel()
             if self.companion is None:
                 self.net()
 
-    def make_current(self) -> Callable[[], None]:
-        """Make the scope the current one, and return what makes the one before current again."""
-        before = current.get()
+    def make_current(self) -> None:
+        """Make the scope the current one in this context."""
         current.set(self.scope)
-        # Not by a token: a finalizer may run in another context.
-        return lambda: current.set(before) and None
+
+    def leave(self) -> None:
+        """Make the scope around it the current one again; the context may be another one than before."""
+        current.set(self._outer)
 
     def guard(self) -> Callable[[], None] | None:
         """Make the body of an async test cancellable; return what undoes that."""
-        if self.companion is None:
+        place = body_of(self.item)
+        body = getattr(*place, None)
+        if self.companion is None or not inspect.iscoroutinefunction(body):
             return None
-        item = self.item
-        body = item.obj  # type: ignore[attr-defined]  # every Function has it
-        item.obj = guarded(body, self._body_runs, anyio=self.companion == ANYIO)  # type: ignore[attr-defined]
-
-        def undo() -> None:
-            item.obj = body  # type: ignore[attr-defined]
-
-        return undo
+        setattr(*place, guarded(body, self._body_runs, anyio=self.companion == ANYIO))
+        return lambda: setattr(*place, body)
 
     async def aclose(self) -> None:
         """Destroy everything in the running loop."""

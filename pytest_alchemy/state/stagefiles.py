@@ -36,9 +36,9 @@ class StageFiles:
             StageLockedError: Another process owns the stage.
             AlchemyError: The files cannot be made; the message names the file and the reason.
         """
-        self.folder, self._lock = self._root.hold_stage(
-            header.app, header.stage, Holder.this_process()
-        )
+        lock = f"{LOCK}-{self._name}" if self._shared else LOCK
+        holder = Holder.this_process()
+        self.folder, self._lock = self._root.hold_stage(header.app, header.stage, holder, lock=lock)
         path = self.folder / JOURNALS / f"{self._name}.jsonl"
         try:
             self._journal = FileJournal.open(

@@ -216,7 +216,7 @@ def test_every_attempt_of_a_flaky_test_has_its_own_scope(
         """
     )
 
-    result = world.run(plugins="rerunfailures asyncio")
+    result = world.run(plugins="rerunfailures pytest_asyncio.plugin")
 
     result.stdout.fnmatch_lines(["*2 passed, 4 rerun*"])
     steps = [line.partition(" ")[0] for line in world.log]
@@ -261,7 +261,7 @@ def test_all_examples_of_a_hypothesis_test_share_its_scope(
         """
     )
 
-    result = world.run(plugins="asyncio anyio")
+    result = world.run(plugins="pytest_asyncio.plugin anyio")
 
     result.assert_outcomes(passed=3)
     assert world.log == [

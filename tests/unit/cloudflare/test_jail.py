@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,25 +13,24 @@ ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELEC
 
 
 def test_a_query_without_end_is_ended_and_undone() -> None:
-    jail = Jail(":memory:", time_limit=0.05)
+    with closing(Jail(":memory:", time_limit=0.05)) as jail:
+        with pytest.raises(SqlError) as raised:
+            jail.run([Statement("CREATE TABLE t (a)"), Statement(ENDLESS)])
 
-    with pytest.raises(SqlError) as raised:
-        jail.run([Statement("CREATE TABLE t (a)"), Statement(ENDLESS)])
-
-    assert str(raised.value) == "D1 DB exceeded its CPU time limit and was reset."
-    assert raised.value.ours is False
-    assert jail.run([Statement("SELECT count(*) FROM sqlite_master")])[0].rows == [[0]]
+        assert str(raised.value) == "D1 DB exceeded its CPU time limit and was reset."
+        assert raised.value.ours is False
+        assert jail.run([Statement("SELECT count(*) FROM sqlite_master")])[0].rows == [[0]]
 
 
 def test_an_error_of_the_storage_is_told_from_one_of_the_statement(tmp_path: Path) -> None:
     file = tmp_path / "orders.sqlite3"
     file.touch()
-    jail = Jail(f"file:{file}?mode=rw")
-    jail.run([Statement("CREATE TABLE t (a)")])
-    file.write_bytes(b"not a database" * 1000)
+    with closing(Jail(f"file:{file}?mode=rw")) as jail:
+        jail.run([Statement("CREATE TABLE t (a)")])
+        file.write_bytes(b"not a database" * 1000)
 
-    with pytest.raises(SqlError) as raised:
-        jail.run([Statement("SELECT * FROM t")])
+        with pytest.raises(SqlError) as raised:
+            jail.run([Statement("SELECT * FROM t")])
 
     assert raised.value.ours is True
     assert str(raised.value) == "file is not a database: SQLITE_NOTADB"

@@ -1,0 +1,46 @@
+"""One step at a time: whoever wants the same thing meanwhile waits for its turn."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+
+# One for all: it is held for a few instructions only.
+_lock = threading.Lock()
+
+
+class Turns:
+    """Something that one step at a time works on: it is created, or changed, or destroyed."""
+
+    __slots__ = ("_busy", "_loop", "_waiting")
+
+    def __init__(self, *, busy: bool = False) -> None:
+        self._busy = busy
+        self._loop = asyncio._get_running_loop() if busy else None
+        self._waiting: concurrent.futures.Future[None] | None = None
+
+    def begin(self) -> concurrent.futures.Future[None] | None:
+        """
+        Take the turn.
+
+        A step whose event loop has stopped will not end any more, so its turn is taken from it.
+
+        Returns:
+            None if the turn is yours; else what is done once somebody else's is over: then try again.
+        """
+        with _lock:
+            if self._busy and (self._loop is None or self._loop.is_running()):
+                if self._waiting is None:
+                    self._waiting = concurrent.futures.Future()
+                return self._waiting
+            self._busy, self._loop = True, asyncio._get_running_loop()
+            return None
+
+    def end(self) -> None:
+        """Give the turn back, and wake whoever waits for it."""
+        with _lock:
+            self._busy, self._loop = False, None
+            waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.set_result(None)
