@@ -33,7 +33,7 @@ def main() -> int:
     problems = [f"Still there: {item.kind} {item.name}" for item in left]
     reaped = set(re.findall(r"REAPED (\w+ \w+)", said))
     problems += [f"Not reported as reaped: {thing}" for thing in sorted(MADE_BY_IT - reaped)]
-    failed = re.findall(r"(?:FAILED|ERROR) (\S+)", said)
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)
     if failed != [KILLED]:
         problems.append(
             f"Failed: {', '.join(failed) or 'nothing'}, where {KILLED} alone should have."

@@ -210,7 +210,7 @@ async def _as_coroutine(awaitable: Awaitable[T]) -> T:
 def _wait_on(awaitable: Awaitable[T], loop: Loop, timeout: float | None) -> T:
     """Run *awaitable* on *loop*, in a copy of this thread's context, and wait for its end."""
     ended: concurrent.futures.Future[T] = concurrent.futures.Future()
-    task: list[asyncio.Task[T]] = []
+    task: list[asyncio.Task[None]] = []
 
     def start() -> None:
         task.append(loop.create_task(run()))
@@ -218,7 +218,9 @@ def _wait_on(awaitable: Awaitable[T], loop: Loop, timeout: float | None) -> T:
     async def run() -> None:
         try:
             result = await awaitable
-        except BaseException as error:  # SystemExit as well: it belongs to the caller and must not end the loop
+        except (
+            BaseException
+        ) as error:  # SystemExit as well: it belongs to the caller and must not end the loop
             ended.set_exception(error)
         else:
             ended.set_result(result)

@@ -425,3 +425,18 @@ class ReportFileError(AlchemyError):
 
     def __str__(self) -> str:
         return f"Report {self.file} could not be written: {self.reason}.\nName another folder with --alchemy-report."
+
+
+class NotAResourceError(AlchemyError, TypeError):
+    """A scope was asked to create something that is no resource object."""
+
+    def __init__(self, scope: str, given: object) -> None:
+        text = given if isinstance(given, str) else f"{given!r} of type {type(given).__name__}"
+        super().__init__(scope, text)
+        self.scope, self.given = scope, text
+
+    def __str__(self) -> str:
+        return (
+            f"Scope {self.scope} can only create resource objects, not {self.given}: nothing was made.\n"
+            'Pass an object of a Resource class: scope.create(Bucket("uploads"))'
+        )

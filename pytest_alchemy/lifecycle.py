@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from pytest_alchemy import clock, records
@@ -15,10 +16,12 @@ from pytest_alchemy.errors import (
     ChangedWithinRunError,
     JournalWriteError,
     MayStillAppearError,
+    NotAResourceError,
     OtherWorldError,
     OwnedElsewhereError,
+    ResourceDefinitionError,
 )
-from pytest_alchemy.resource import Resource, kind_of
+from pytest_alchemy.resource import Kind, Resource, describe, kind_of
 
 if TYPE_CHECKING:
     from pytest_alchemy.scope import Scope
@@ -34,22 +37,30 @@ async def create(scope: Scope, resource: Resource, driver: Driver) -> Resource:
     The intent is recorded before the provider is called, so that nothing exists which no record names.
 
     Raises:
+        NotAResourceError: *resource* is something else, a class for example.
         ScopeClosedError: The scope is closing or closed; nothing was made.
         ChangedWithinRunError: The id is declared already with other properties, and the kind cannot update.
         JournalWriteError: The intent could not be recorded; nothing was made.
     """
-    binding = resource._alchemy
-    binding.fresh = False
-    kind = kind_of(type(resource))
-    if isinstance(binding.owner, Entry):
-        return _own(scope, binding.owner)
-    existing = scope.owned.get((kind.name, resource.id))
-    if isinstance(existing, Entry):
-        first = await _again(existing, resource, driver)
-        if first is not None:
-            return first
-    scope.refuse_if_closed(f"{kind.title} {resource.id!r}")
-    await _create(_enter(scope, resource), driver)
+    if not isinstance(resource, Resource):
+        raise NotAResourceError(scope.title, resource)
+    resource._alchemy.fresh = False
+    _refuse_elsewhere(scope, resource)
+    key = kind_of(type(resource)).name, resource.id
+    while True:
+        existing = scope.owned.get(key)
+        if isinstance(existing, Entry):
+            first = await _again(existing, resource, driver)
+            if first is not None:
+                return first
+        elif entry := _take_in(scope, resource):
+            break
+    try:
+        _record_intent(entry)
+        entry.hold()
+        await _create(entry, driver)
+    finally:
+        entry.end()
     return resource
 
 
@@ -65,28 +76,13 @@ async def destroy(owned: Owned, driver: Driver, timeout: float | None = None) ->
     Raises:
         Exception: What the hook raised; the record is kept.
     """
-    if owned.status is Status.CREATING and isinstance(owned, Entry):
-        await driver.wait(owned.waiting())
-    if owned.status is Status.DESTROYED:
-        return
-    if (
-        owned.scope.root.run is None
-    ):  # what is ephemeral is to be destroyed anyway: no need to say so
-        _note(owned, records.Destroying(owned.seq))
+    deadline = None if timeout is None else clock.monotonic() + timeout
+    await _turn(owned, driver, deadline)
     try:
-        if isinstance(owned, Call):
-            await driver.call(lambda: owned.function(*owned.args, **owned.kwargs), timeout=timeout)
-        else:
-            await _destroy(owned, driver, timeout)
-    except BaseException as error:
-        _note(owned, records.DestroyFailed(owned.seq, summary(error)))
-        raise
-    _note(owned, records.Destroyed(owned.seq))
-    owned.status = Status.DESTROYED
-    owned.let_go()
-    owned.scope.forget(owned)
-    if isinstance(owned, Entry):
-        owned.scope.root.counts.destroyed += 1
+        if owned.status is not Status.DESTROYED:
+            await _destroy_recorded(owned, driver, deadline)
+    finally:
+        owned.end()
 
 
 async def exists(entry: Entry, driver: Driver) -> bool:
@@ -102,11 +98,18 @@ async def clear(entry: Entry, driver: Driver) -> None:
 
 async def take_on(scope: Scope, resource: Resource, leftover: Entry) -> Resource:
     """Own in *scope* what exists already as *leftover*, as if *resource* had just been created."""
-    entry = _enter(scope, resource)
-    for name in entry.kind.outputs:
-        if name in leftover.resource.__dict__:
-            resource.__dict__[name] = leftover.resource.__dict__[name]
-    _created(entry)
+    entry = _take_in(scope, resource)
+    if entry is None:
+        raise RuntimeError(f"{leftover.title} has been created meanwhile")
+    try:
+        _record_intent(entry)
+        entry.hold()
+        for name in entry.kind.outputs:
+            if name in leftover.resource.__dict__:
+                resource.__dict__[name] = leftover.resource.__dict__[name]
+        _created(entry, entry.outputs())
+    finally:
+        entry.end()
     return resource
 
 
@@ -116,20 +119,89 @@ def summary(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _own(scope: Scope, owner: Entry) -> Resource:
-    if owner.scope is not scope:
+def _refuse_elsewhere(scope: Scope, resource: Resource) -> None:
+    owner = resource._alchemy.owner
+    if (
+        isinstance(owner, Entry)
+        and owner.scope is not scope
+        and owner.status is not Status.DESTROYED
+    ):
         raise OwnedElsewhereError(owner.title, owner.scope.title, scope.title)
-    return owner.resource
+
+
+def _take_in(scope: Scope, resource: Resource) -> Entry | None:
+    """Make *scope* own *resource* from now on; None if it owns one of this kind and id meanwhile."""
+    stage, kind, wanted = scope.root, kind_of(type(resource)), describe(resource)
+    scope.refuse_if_closed(wanted)
+    stage.know(kind)
+    entry = Entry(scope, kind, resource, stage.next_number())
+    if "world" in kind.hooks:
+        entry.world = _world_of(kind, resource)
+    return entry if scope.take_in(entry, wanted) else None
+
+
+def _world_of(kind: Kind, resource: Resource) -> str:
+    world: object = resource.world()
+    if not isinstance(world, str):
+        raise ResourceDefinitionError(
+            kind.cls.__qualname__,
+            f"world() returned {world!r}, not text",
+            "Write it as a plain method that returns which server or account the thing lives in.",
+        )
+    return world
+
+
+def _record_intent(entry: Entry) -> None:
+    """Record that *entry* is about to be created; if that cannot be, nothing has happened."""
+    stage = entry.scope.root
+    try:
+        if stage.outlives_process(entry.world):
+            stage.record_kind(entry.kind)
+            stage.record(entry.intent())
+            entry.recorded = True
+    except BaseException:
+        entry.status = Status.DESTROYED
+        entry.scope.forget(entry)
+        raise
+    entry.resource._alchemy.owner = entry
+
+
+async def _turn(owned: Owned, driver: Driver, deadline: float | None = None) -> None:
+    """Wait until nobody else works on *owned*; `Turns.end` gives the turn back."""
+    while (others := owned.begin()) is not None:
+        await driver.wait(others, _left(deadline))
+
+
+def _left(deadline: float | None) -> float | None:
+    """
+    Return how many seconds are left.
+
+    Raises:
+        TimeoutError: None.
+    """
+    if deadline is None:
+        return None
+    left = deadline - clock.monotonic()
+    if left <= 0:
+        raise TimeoutError("its time was over")
+    return left
 
 
 async def _again(existing: Entry, resource: Resource, driver: Driver) -> Resource | None:
     """Declare a kind and id that the scope knows; None if it has to be created after all."""
-    if existing.status is Status.CREATING:
-        await driver.wait(existing.waiting())
-    if existing.status is Status.FAILED:
-        await destroy(existing, driver)
-    if existing.status is Status.DESTROYED:
-        return None
+    await _turn(existing, driver)
+    try:
+        if existing.status is Status.CREATED:
+            return await _same(existing, resource, driver)
+    finally:
+        existing.end()
+    # A create of it failed, or children of it are left: what there is of it goes first.
+    await existing.scope.unmake(existing, driver)
+    return None
+
+
+async def _same(existing: Entry, resource: Resource, driver: Driver) -> Resource:
+    """Return the instance that exists, changed if *resource* differs from it."""
     changed = _changed(existing, resource)
     if changed and "update" in existing.kind.hooks:
         return await _update(existing, resource, driver)
@@ -180,52 +252,84 @@ async def _create(entry: Entry, driver: Driver) -> None:
     try:
         _, entry.loop = await driver.call(_hook(entry, entry.resource, "create"))
         entry.kind.check_outputs(entry.resource)
+        outputs = entry.outputs()
     except BaseException as error:
         entry.settled = isinstance(error, Exception) and not isinstance(error, _NO_ANSWER)
+        entry.loop = asyncio._get_running_loop()
         error.add_note(
             f"while creating {entry.title}, named {entry.name}, declared at {entry.where}"
         )
+        entry.status = Status.FAILED
         _note(entry, records.CreateFailed(entry.seq, summary(error), entry.settled))
-        entry.ended(Status.FAILED)
         raise
-    _created(entry)
+    _created(entry, outputs)
 
 
-def _created(entry: Entry) -> None:
-    entry.ended(Status.CREATED)
+def _created(entry: Entry, outputs: dict[str, Any]) -> None:
     stage = entry.scope.root
+    entry.status = Status.CREATED
     stage.counts.created += 1
     if entry.recorded:
-        stage.record(records.Created(entry.seq, entry.outputs(), at=clock.now()))
+        stage.record(records.Created(entry.seq, outputs, at=clock.now()))
 
 
 async def _update(entry: Entry, resource: Resource, driver: Driver) -> Resource:
     entry.scope.refuse_if_closed(f"the change of {entry.title}")
-    stage, previous, props = entry.scope.root, entry.resource, Entry.props_of(resource)
+    stage, props = entry.scope.root, Entry.props_of(resource)
+    # An object whose own properties were changed is not what was last applied any more.
+    previous = entry.resource if resource is not entry.resource else entry.revived()
     _take_over(resource, entry)
+    before, after = entry.needs, Entry.needs_of(resource)
+    entry.needs = tuple(dict.fromkeys((*before, *after)))  # both, should it fail half-way
+    entry.hold()
     if entry.recorded:
         stage.record(records.Updating(entry.seq, props))
     _, loop = await driver.call(_hook(entry, resource, "update", previous), loop=entry.loop)
     entry.kind.check_outputs(resource)
     entry.let_go()
-    entry.resource, entry.props, entry.loop = resource, props, loop or entry.loop
-    entry.needs = Entry.needs_of(resource)
+    entry.resource, entry.props, entry.needs = resource, props, after
+    entry.loop = loop or entry.loop
     entry.hold()
     if entry.recorded:
         stage.record(records.Created(entry.seq, entry.outputs(), props, at=clock.now()))
     return resource
 
 
-async def _destroy(entry: Entry, driver: Driver, timeout: float | None) -> None:
+async def _destroy_recorded(owned: Owned, driver: Driver, deadline: float | None) -> None:
+    if owned.scope.root.run is None:
+        # What is ephemeral is to be destroyed anyway: no need to say so.
+        _note(owned, records.Destroying(owned.seq))
+    try:
+        if isinstance(owned, Call):
+            function, args, kwargs = owned.function, owned.args, owned.kwargs
+            await driver.call(lambda: function(*args, **kwargs), timeout=_left(deadline))
+        else:
+            await _destroy(owned, driver, deadline)
+    except BaseException as error:
+        _note(owned, records.DestroyFailed(owned.seq, summary(error)))
+        raise
+    _note(owned, records.Destroyed(owned.seq))
+    owned.status = Status.DESTROYED
+    owned.let_go()
+    owned.scope.forget(owned)
+    if isinstance(owned, Entry):
+        owned.scope.root.counts.destroyed += 1
+
+
+async def _destroy(entry: Entry, driver: Driver, deadline: float | None) -> None:
     resource, loop = entry.resource, entry.loop
+    if entry.status is Status.CREATING:  # its create was left behind with a loop that has stopped
+        entry.status, entry.settled = Status.FAILED, False
     if loop is not None and not _can_wait_for(loop, driver):
         resource, loop = entry.revived(), None
     check_world(entry, resource)
     if entry.status is Status.FAILED and "read" in entry.kind.hooks:
-        exists, _ = await driver.call(_hook(entry, resource, "read"), loop=loop, timeout=timeout)
+        read = _hook(entry, resource, "read")
+        exists, _ = await driver.call(read, loop=loop, timeout=_left(deadline))
         if not exists:
-            return _check_settled(entry)
-    await driver.call(_hook(entry, resource, "destroy"), loop=loop, timeout=timeout)
+            _check_settled(entry)
+            return
+    await driver.call(_hook(entry, resource, "destroy"), loop=loop, timeout=_left(deadline))
 
 
 def check_world(entry: Entry, resource: Resource) -> None:
@@ -268,19 +372,17 @@ def _hook(entry: Entry, resource: Resource, name: str, *args: Any) -> Callable[[
         before = current.get()
         current.set(entry)
         binding.hooks_open += 1
-        waits = False
         try:
             result = function(resource, *args)
-            waits = result is not None and inspect.isawaitable(result)
         finally:
             current.set(before)
-            if not waits:
-                binding.hooks_open -= 1
-        return finish(result) if waits else result
+            binding.hooks_open -= 1
+        return finish(result) if inspect.isawaitable(result) else result
 
-    async def finish(result: Any) -> Any:
+    async def finish(result: Awaitable[Any]) -> Any:
         before = current.get()
         current.set(entry)
+        binding.hooks_open += 1
         try:
             return await result
         finally:
@@ -293,7 +395,6 @@ def _hook(entry: Entry, resource: Resource, name: str, *args: Any) -> Callable[[
 def _note(owned: Owned, line: records.Record) -> None:
     """Record what happened, if it can be; cleaning up goes on with a full disk."""
     if owned.recorded:
-        try:
+        # The intent is on record, so whoever reads the journal tries again and finds it gone.
+        with contextlib.suppress(JournalWriteError):
             owned.scope.root.record(line)
-        except JournalWriteError:
-            pass  # the intent is on record, so whoever reads the journal tries again and finds it gone

@@ -10,9 +10,10 @@ import types
 import typing
 import warnings
 from collections.abc import Awaitable, Callable, Generator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, Self
 
+from pytest_alchemy import validation
 from pytest_alchemy.callers import stack_level
 from pytest_alchemy.errors import (
     HookCalledError,
@@ -23,7 +24,7 @@ from pytest_alchemy.errors import (
     ResourceDefinitionError,
     ResourceNeverCreatedWarning,
 )
-from pytest_alchemy.names import NameRule
+from pytest_alchemy.names import NameRule, check_kind
 from pytest_alchemy.validation import Mismatch, Shape, shape_of
 
 if TYPE_CHECKING:
@@ -33,9 +34,15 @@ HOOKS = ("create", "read", "update", "destroy", "world", "list")
 _RESERVED = frozenset({"id", "name", "scope", *HOOKS})
 _MISSING: Any = object()
 
-_await_in_current_scope: Callable[[Resource], Generator[Any, None, Resource] | None] = lambda _: (
-    None
-)
+AwaitIn = Callable[["Resource"], "Generator[Any, None, Resource] | None"]
+"""Awaits a resource in the current scope; returns None if no scope is open."""
+
+
+def _no_scope(_: Resource) -> None:
+    """Stand in until there are scopes at all."""
+
+
+_await_in_current_scope: AwaitIn = _no_scope
 
 
 def output(*, init: Literal[False] = False) -> Any:
@@ -230,7 +237,8 @@ class Field:
 
     def default_value(self) -> Any:
         value = self.default
-        return copy.deepcopy(value) if isinstance(value, dict | list | set) else value
+        is_mutable = isinstance(value, dict | list | set) or is_dataclass(value)
+        return copy.deepcopy(value) if is_mutable else value
 
 
 @dataclass(slots=True, eq=False)
@@ -280,6 +288,8 @@ class Kind:
             InvalidPropertyError: A property is unknown, missing or of the wrong type.
         """
         fields = self.fields()
+        if not given.keys() <= fields.keys():
+            self._refuse_unknown(id, given)
         values: dict[str, Any] = {}
         for name, known in fields.items():
             value = given.get(name, _MISSING)
@@ -295,22 +305,35 @@ class Kind:
                 if type(value) is str and "://" in value:
                     _warn_of_password(f"{self.title} {id!r}", name, value)
             values[name] = value
-        if len(given) > len(fields) or any(name not in fields for name in given):
-            self._refuse_unknown(id, given)
         return values
+
+    def plain(self, id: str, name: str, value: Any) -> Any:
+        """
+        Return the value of property or output *name* as plain data.
+
+        Raises:
+            InvalidPropertyError: Something in it cannot be recorded.
+        """
+        try:
+            return validation.plain(value)
+        except TypeError as error:
+            raise InvalidPropertyError(
+                f"{self.title} {id!r}", name, f"cannot be recorded: {error}"
+            ) from None
 
     def check_outputs(self, resource: Resource) -> None:
         """
         Check the outputs that are set.
 
         Raises:
-            InvalidPropertyError: An output is of the wrong type.
+            InvalidPropertyError: An output is of the wrong type; it is unset, so that no record gets it.
         """
         for name, known in self.outputs.items():
             if name in resource.__dict__:
                 try:
                     resource.__dict__[name] = known.shape.accept(resource.__dict__[name], "")
                 except Mismatch as mismatch:
+                    del resource.__dict__[name]
                     raise self._refused(resource.id, name, mismatch) from None
 
     def revive(
@@ -379,12 +402,13 @@ def describe(resource: Resource) -> str:
     return f"{type(resource).__name__} {getattr(resource, 'id', '?')!r}"
 
 
-def use_current_scope(
-    await_in: Callable[[Resource], Generator[Any, None, Resource] | None],
-) -> None:
-    """Tell what awaiting a resource does; None from *await_in* means that no scope is open."""
+def use_current_scope(await_in: AwaitIn) -> None:
+    """Tell what awaiting a resource does."""
     global _await_in_current_scope
     _await_in_current_scope = await_in
+
+
+Resource.__alchemy_kind__ = Kind("resource", Resource, NameRule(), 60.0, True, {})
 
 
 class _Output:
@@ -427,37 +451,36 @@ def _define(
     create_timeout: float | None,
     parallel: bool | None,
 ) -> None:
-    parent: Kind | None = getattr(cls, "__alchemy_kind__", None)
+    parent = kind_of(cls)
     _check_reserved(cls)
     for hook in ("create", "read", "update", "destroy"):
         function = cls.__dict__.get(hook)
         if function is not None:
-            if not inspect.isfunction(function):
-                raise ResourceDefinitionError(
-                    cls.__qualname__,
-                    f"{hook!r} is not a method",
-                    f"Write it as def {hook}(self, ...).",
-                )
+            _check_hook(cls, hook, function)
             setattr(cls, hook, _GuardedHook(hook, function))
-    name = cls.__name__.lower() if kind is None else kind
-    if not (name.isascii() and name.isalnum() and name == name.lower()):
-        raise ResourceDefinitionError(
-            cls.__qualname__,
-            f"the kind {name!r} is not made of a-z and 0-9 alone",
-            'Name it with a class keyword: class Bucket(Resource, kind="bucket")',
-        )
     cls.__alchemy_kind__ = Kind(
-        name=name,
+        name=check_kind(cls.__name__.lower() if kind is None else kind, cls.__qualname__),
         cls=cls,
-        name_rule=name_rule or (parent.name_rule if parent else NameRule()),
-        create_timeout=_first(create_timeout, parent and parent.create_timeout, 60.0),
-        parallel=_first(parallel, parent and parent.parallel, True),
+        name_rule=name_rule or parent.name_rule,
+        create_timeout=parent.create_timeout if create_timeout is None else create_timeout,
+        parallel=parent.parallel if parallel is None else parallel,
         hooks={hook: getattr(cls, hook) for hook in HOOKS if _overrides(cls, hook)},
     )
 
 
-def _first(*values: Any) -> Any:
-    return next(value for value in values if value is not None)
+def _check_hook(cls: type[Resource], hook: str, function: Any) -> None:
+    if not inspect.isfunction(function):
+        raise ResourceDefinitionError(
+            cls.__qualname__,
+            f"{hook!r} is not a method",
+            f"Write it as def {hook}(self, ...).",
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ResourceDefinitionError(
+            cls.__qualname__,
+            f"{hook}() yields, so that calling it would do nothing",
+            "A hook is a plain or an async method without yield; what comes after the yield belongs into destroy().",
+        )
 
 
 def _overrides(cls: type[Resource], hook: str) -> bool:
@@ -480,6 +503,13 @@ def _check_reserved(cls: type[Resource]) -> None:
                 f"a property may not start with an underscore, as {name!r} does",
                 "Properties and outputs are public; annotate what is none of them as ClassVar.",
             )
+    for name, value in vars(cls).items():
+        if isinstance(value, _Output) and name not in _annotations(cls):
+            raise ResourceDefinitionError(
+                cls.__qualname__,
+                f"the output {name!r} has no annotation, so it would not be recorded",
+                f"Say of which type it is: {name}: str = output()",
+            )
     for name in ("id", "name", "scope"):
         if name in cls.__dict__:
             raise ResourceDefinitionError(
@@ -496,7 +526,7 @@ def _annotations(cls: type) -> dict[str, Any]:
 
         found = annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
     else:
-        found = cls.__dict__.get("__annotations__", {})
+        found = inspect.get_annotations(cls)
     return {name: note for name, note in found.items() if not _is_class_variable(note)}
 
 
@@ -517,7 +547,9 @@ def _fields(cls: type[Resource]) -> tuple[dict[str, Field], dict[str, Field]]:
             default = base.__dict__.get(name, _MISSING)
             is_output = isinstance(default, _Output)
             made = _field(cls, name, hints[name], _MISSING if is_output else default)
-            (outputs if is_output else properties)[name] = made
+            here, other = (outputs, properties) if is_output else (properties, outputs)
+            here[name] = made
+            other.pop(name, None)  # a base class may have declared it as the other
     return properties, outputs
 
 

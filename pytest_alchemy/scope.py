@@ -76,10 +76,9 @@ class Scope:
         owner: Entry | None = None,
     ) -> None:
         self.root, self.parent, self.name, self.owner = stage, parent, name, owner
-        self.place = (
-            place  # `path`, with a colon where a name is not one that a nested scope could have
-        )
-        self.settings = settings or (parent.settings if parent else stage.settings)
+        # `path`, with a colon where a name is not one that a nested scope could have.
+        self.place = place
+        self.settings: Settings = settings or (parent.settings if parent else stage.settings)
         self.children: dict[str, Scope] = {}
         self.owned: dict[tuple[str, str] | int, Owned] = {}
         self._strategy = destroy_strategy

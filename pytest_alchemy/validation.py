@@ -9,10 +9,10 @@ understand; everything else is left to msgspec.
 from __future__ import annotations
 
 import collections.abc
+import dataclasses
 import datetime
 import decimal
 import enum
-import os
 import types
 import typing
 import uuid
@@ -21,6 +21,8 @@ from pathlib import PurePath
 from typing import Any
 
 import msgspec
+
+from pytest_alchemy.values import Env, Resolve, is_special, plain, referred, revive, unescape
 
 # Types that a caller has to pass as such, although plain data could be converted to them.
 _EXACT = (
@@ -43,50 +45,6 @@ class Mismatch(Exception):
         self.path, self.reason = path, reason
 
 
-class Env:
-    """
-    A value that is looked up in the environment when it is needed.
-
-    The variable's name is recorded, never its value, so whoever destroys the resource resolves it again.
-    """
-
-    __slots__ = ("variable",)
-
-    def __init__(self, variable: str) -> None:
-        if not isinstance(variable, str) or not variable or "=" in variable or "\0" in variable:
-            raise ValueError(f"{variable!r} is not the name of an environment variable")
-        self.variable = variable
-
-    @property
-    def value(self) -> str:
-        """
-        The variable's value now.
-
-        Raises:
-            LookupError: The variable is not set.
-        """
-        try:
-            return os.environ[self.variable]
-        except KeyError:
-            raise LookupError(
-                f"The environment variable {self.variable} is not set, but a resource needs it.\n"
-                "Set it where the tests run and wherever what they leave is cleaned up."
-            ) from None
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Env) and other.variable == self.variable
-
-    def __hash__(self) -> int:
-        return hash((Env, self.variable))
-
-    def __repr__(self) -> str:
-        return f"env({self.variable!r})"
-
-
-Resolve = Callable[[dict[str, Any]], Any]
-"""Turns a recorded reference back into a resource."""
-
-
 class Shape:
     """A compiled annotation; this one fits any value."""
 
@@ -96,7 +54,7 @@ class Shape:
 
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
         """Return the value that was recorded as *data*."""
-        return _revive_any(data, resolve)
+        return revive(data, resolve)
 
 
 class _Instance(Shape):
@@ -111,7 +69,7 @@ class _Instance(Shape):
         raise Mismatch(path, f"has to be {self.name}, not {_describe(value)}")
 
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
-        return self.accept(_revive_any(data, resolve), path)
+        return self.accept(revive(data, resolve), path)
 
 
 class _Float(_Instance):
@@ -158,7 +116,7 @@ class _Items(Shape):
     """A list, tuple or set whose items have one shape."""
 
     def __init__(
-        self, made: Callable[[Any], Any], takes: tuple[type, ...], item: Shape, name: str
+        self, made: Callable[[Any], Any], takes: tuple[type[Any], ...], item: Shape, name: str
     ) -> None:
         self.made, self.takes, self.item, self.name = made, takes, item, name
 
@@ -170,7 +128,8 @@ class _Items(Shape):
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
         if not isinstance(data, list):
             raise Mismatch(path, f"has to be {self.name}, not {_describe(data)}")
-        return self.made(self.item.revive(x, f"{path}[{n}]", resolve) for n, x in enumerate(data))
+        items: list[Any] = data
+        return self.made(self.item.revive(x, f"{path}[{n}]", resolve) for n, x in enumerate(items))
 
 
 class _Tuple(Shape):
@@ -208,30 +167,124 @@ class _Mapping(Shape):
         return {key: self.item.accept(item, f"{path}[{key!r}]") for key, item in value.items()}
 
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
-        data = _unescape(data)
-        if not isinstance(data, dict):
-            raise Mismatch(path, f"has to be {self.name}, not {_describe(data)}")
+        data = _author_dict(data, self.name, path)
         return {k: self.item.revive(v, f"{path}[{k!r}]", resolve) for k, v in data.items()}
 
 
+class _Fields(Shape):
+    """
+    A dataclass or a typed dict: named fields with a shape each.
+
+    The shapes are compiled when they are first needed, because a class may refer to itself.
+    """
+
+    def __init__(self, cls: type) -> None:
+        self.cls, self.name = cls, cls.__name__
+        self.is_dict = typing.is_typeddict(cls)
+        self._shapes: dict[str, Shape] | None = None
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        if self._shapes is None:
+            hints = typing.get_type_hints(self.cls)
+            if not self.is_dict:
+                hints = {f.name: hints[f.name] for f in dataclasses.fields(self.cls)}
+            self._shapes = {name: shape_of(hint) for name, hint in hints.items()}
+        return self._shapes
+
+    def accept(self, value: Any, path: str) -> Any:
+        kind: type[Any] = dict if self.is_dict else self.cls
+        if not isinstance(value, kind):
+            raise Mismatch(path, f"has to be {self.name}, not {_describe(value)}")
+        if self.is_dict:
+            self._check_keys(value, path)
+            return {
+                key: self.shapes[key].accept(item, f"{path}[{key!r}]")
+                for key, item in value.items()
+            }
+        for name, shape in self.shapes.items():
+            shape.accept(getattr(value, name), f"{path}.{name}")
+        return value
+
+    def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
+        data = _author_dict(data, self.name, path)
+        self._check_keys(data, path)
+        found = {}
+        for key, item in data.items():
+            place = f"{path}[{key!r}]" if self.is_dict else f"{path}.{key}"
+            found[key] = self.shapes[key].revive(item, place, resolve)
+        return found if self.is_dict else self._made(found)
+
+    def _check_keys(self, data: dict[str, Any], path: str) -> None:
+        if unknown := [key for key in data if key not in self.shapes]:
+            raise Mismatch(path, f"has no field {unknown[0]!r} as {self.name}")
+        if missing := sorted(self._required() - data.keys()):
+            raise Mismatch(path, f"misses the field {missing[0]!r} of {self.name}")
+
+    def _required(self) -> set[str]:
+        if self.is_dict:
+            return set(self.cls.__required_keys__)  # type: ignore[attr-defined]  # a typed dict has it
+        missing = dataclasses.MISSING
+        return {
+            field.name
+            for field in dataclasses.fields(self.cls)
+            if field.init and field.default is missing and field.default_factory is missing
+        }
+
+    def _made(self, found: dict[str, Any]) -> Any:
+        """Return the instance with these fields; those that its constructor does not take are set afterwards."""
+        later = {f.name for f in dataclasses.fields(self.cls) if not f.init}
+        made = self.cls(**{name: value for name, value in found.items() if name not in later})
+        for name in later & found.keys():
+            object.__setattr__(made, name, found[name])
+        return made
+
+
+class _Literal(Shape):
+    """One of some texts, numbers, or None."""
+
+    def __init__(self, values: tuple[Any, ...]) -> None:
+        self.values = values
+
+    def accept(self, value: Any, path: str) -> Any:
+        if any(value == known and type(value) is type(known) for known in self.values):
+            return value
+        known = " or ".join(map(repr, self.values))
+        raise Mismatch(path, f"has to be {known}, not {_describe(value)}")
+
+    def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
+        return self.accept(data, path)
+
+
+class _Enum(_Instance):
+    """A member of an enumeration, recorded as its value."""
+
+    def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
+        try:
+            return self.kind(data)
+        except ValueError:
+            raise Mismatch(
+                path, f"has to be a value of {self.name}, not {_describe(data)}"
+            ) from None
+
+
 class _Codec(Shape):
-    """Anything that msgspec knows how to check: dataclasses, typed dicts, literals, enums, dates."""
+    """Anything else that msgspec knows how to check: dates, bytes, decimals, its own structs."""
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
 
     def accept(self, value: Any, path: str) -> Any:
-        annotation = self.annotation
-        if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-            return _Instance(annotation).accept(value, path)
         try:
-            return msgspec.convert(value, annotation, builtin_types=_EXACT, from_attributes=True)
+            return msgspec.convert(
+                value, self.annotation, builtin_types=_EXACT, from_attributes=True
+            )
         except msgspec.ValidationError as error:
             raise _mismatch(error, path) from None
 
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
         try:
-            return msgspec.convert(_unescape(data), self.annotation)
+            return msgspec.convert(revive(data, resolve), self.annotation)
         except msgspec.ValidationError as error:
             raise _mismatch(error, path) from None
 
@@ -247,58 +300,37 @@ def shape_of(annotation: Any) -> Shape:
         return Shape()
     if annotation is None or annotation is type(None):
         return _Instance(type(None), "None")
+    annotation = _without_names(annotation)
     origin = typing.get_origin(annotation)
     if origin is typing.Union or origin is types.UnionType:
         return _Union([shape_of(arg) for arg in typing.get_args(annotation)], _name(annotation))
+    if origin is typing.Literal and not any(
+        isinstance(x, enum.Enum) for x in typing.get_args(annotation)
+    ):
+        return _Literal(typing.get_args(annotation))
     if origin is not None and (container := _container(origin, annotation)):
         return container
     if isinstance(annotation, type):
         return _shape_of_class(annotation)
-    _refuse_unsupported(annotation)
-    return _Codec(annotation)
+    return _codec(annotation)
 
 
-def plain(value: Any) -> Any:
-    """
-    Return *value* as plain data for a record.
-
-    Raises:
-        TypeError: Something in it cannot be recorded.
-    """
-    kind = type(value)
-    if kind is str or kind is int or kind is bool or kind is float or value is None:
-        return value
-    if isinstance(value, Env):
-        return {"$env": value.variable}
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, Mapping):
-        data = {key: plain(item) for key, item in value.items()}
-        return {"$dict": data} if len(data) == 1 and next(iter(data)).startswith("$") else data
-    if isinstance(value, list | tuple | set | frozenset):
-        items = [plain(item) for item in value]
-        return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
-    if hasattr(kind, "__alchemy_ref__"):
-        return {"$ref": value.__alchemy_ref__()}
-    return msgspec.to_builtins(value)
-
-
-def referred(value: Any, found: list[Any]) -> None:
-    """Append every resource that stands anywhere inside *value* to *found*."""
-    if isinstance(value, str | int | float | None):
-        return
-    if hasattr(type(value), "__alchemy_ref__"):
-        found.append(value)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            referred(item, found)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            referred(item, found)
+def _without_names(annotation: Any) -> Any:
+    """Return what an alias, a `typing.NewType` or a mere comment (``Annotated``) stands for."""
+    for name in ("__value__", "__supertype__"):
+        if hasattr(annotation, name):
+            return _without_names(getattr(annotation, name))
+    if typing.get_origin(annotation) is typing.Annotated:
+        inside, *notes = typing.get_args(annotation)
+        if not any(isinstance(note, msgspec.Meta) for note in notes):
+            return _without_names(inside)
+    return annotation
 
 
 def _container(origin: Any, annotation: Any) -> Shape | None:
     args, name = typing.get_args(annotation), _name(annotation)
+    if not args and annotation != tuple[()]:
+        return _shape_of_class(origin)  # typing.List and the like
     if origin is tuple and not (len(args) == 2 and args[1] is Ellipsis):
         return _Tuple([shape_of(arg) for arg in args], name)
     if origin in (
@@ -334,37 +366,35 @@ def _shape_of_class(annotation: type) -> Shape:
         return _Path(annotation)
     if annotation is Env or hasattr(annotation, "__alchemy_ref__"):
         return _Instance(annotation)
-    _refuse_unsupported(annotation)
+    if dataclasses.is_dataclass(annotation) or typing.is_typeddict(annotation):
+        return _Fields(annotation)
+    if issubclass(annotation, enum.Enum):
+        msgspec.json.Decoder(annotation)  # values of some types could not be told apart
+        return _Enum(annotation)
+    return _codec(annotation)
+
+
+def _codec(annotation: Any) -> Shape:
+    if isinstance(msgspec.inspect.type_info(annotation), msgspec.inspect.CustomType):
+        raise TypeError(f"a value of type {_name(annotation)} cannot be recorded")
+    msgspec.json.Decoder(annotation)  # raises TypeError for what it cannot read back
     return _Codec(annotation)
 
 
-def _refuse_unsupported(annotation: Any) -> None:
-    info = msgspec.inspect.type_info(annotation)
-    if isinstance(info, msgspec.inspect.CustomType):
-        raise TypeError(f"a value of type {_name(annotation)} cannot be recorded")
-
-
-def _revive_any(data: Any, resolve: Resolve) -> Any:
-    if isinstance(data, list):
-        return [_revive_any(item, resolve) for item in data]
-    if not isinstance(data, dict):
-        return data
-    if len(data) == 1:
-        if "$ref" in data:
-            return resolve(data["$ref"])
-        if "$env" in data:
-            return Env(data["$env"])
-    return {key: _revive_any(item, resolve) for key, item in _unescape(data).items()}
-
-
-def _unescape(data: Any) -> Any:
-    return data["$dict"] if isinstance(data, dict) and len(data) == 1 and "$dict" in data else data
+def _author_dict(data: Any, name: str, path: str) -> dict[str, Any]:
+    """Return the author's dict that was recorded as *data*."""
+    found = unescape(data)
+    if isinstance(found, dict) and (found is not data or not is_special(found)):
+        return found
+    raise Mismatch(path, f"has to be {name}, not {_describe(data)}")
 
 
 def _mismatch(error: msgspec.ValidationError, path: str) -> Mismatch:
     text, _, where = str(error).partition(" - at `$")
     reason = text.replace("`", "").replace("Expected ", "has to be ").replace(", got ", ", not ")
-    return Mismatch(path + where.rstrip("`"), reason[0].lower() + reason[1:])
+    if not reason.startswith("has to be"):
+        reason = f"does not fit: {reason[0].lower()}{reason[1:]}"
+    return Mismatch(path + where.rstrip("`"), reason)
 
 
 def _name(annotation: Any) -> str:

@@ -57,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check the markers, and get ready if any test uses a scope."""
     prepare_items(config, items, config.stash[OPTIONS])
-    if config.option.collectonly:
+    if config.option.collectonly or config.option.showfixtures:
         return
     used = {name for item in items for name in getattr(item, "fixturenames", ())} & NAMES
     if used:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -20,14 +16,13 @@ from pytest_alchemy.report.facts import Fact, FactBook
 
 from .options import Options
 from .reporting import Reporter
+from .signals import end_on_sigterm
 
 LIFETIME = 24 * 3600.0
 """How long anything of a run may still be wanted, in seconds: what is kept is kept for that long."""
 
 PATIENCE = 12.0
 """How long the end of a run waits for what is being reaped, in seconds; the reaping itself goes on after that."""
-
-_BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); import runpy; runpy.run_module('pytest_alchemy.recovery', run_name='__main__', alter_sys=True)"
 
 
 class Controller:
@@ -69,6 +64,8 @@ class Controller:
         """Take what a worker tells with the report of a test."""
         told = getattr(report, "alchemy", None)
         if told:
+            if self._book.is_silent and not self._options.no_sigterm:
+                end_on_sigterm(self._config)
             self._book.merge(told)
 
     @pytest.hookimpl(optionalhook=True)
@@ -130,6 +127,8 @@ class Controller:
 
 def _reap_folder(folder: Path) -> list[Fact]:
     """Reap the stage in *folder* and return what became of each thing in it."""
+    from pytest_alchemy.recovery.process import reap_in_process
+
     started = clock.monotonic()
     found = []
     for line in reap_in_process(folder, PATIENCE):
@@ -137,25 +136,3 @@ def _reap_folder(folder: Path) -> list[Fact]:
             seconds = clock.monotonic() - started
             found.append(Fact(what=line["what"], reason=line["reason"], seconds=seconds, **line["facts"]))
     return found
-
-
-def reap_in_process(folder: Path, timeout: float) -> Iterator[dict[str, Any]]:
-    """
-    Reap the stage in *folder* in a process of its own, and yield what it says.
-
-    The process outlives this one if it has to.
-
-    Args:
-        folder: The stage's folder.
-        timeout: How long it may wait for the stage's lock, in seconds.
-    """
-    package = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-P", "-c", _BOOT, str(package), str(folder), f"--timeout={timeout}"]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert process.stdout is not None
-    with process.stdout:
-        for line in process.stdout:
-            yield json.loads(line)
-    threading.Thread(target=process.wait, name="alchemy-reaper", daemon=True).start()

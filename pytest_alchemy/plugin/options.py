@@ -122,6 +122,11 @@ OPTIONS: tuple[Option, ...] = (
         metavar="DIR",
     ),
     Option(
+        "alchemy_no_sigterm",
+        "switch",
+        "Leave SIGTERM alone: by default a run that uses scopes ends on it as on Ctrl-C, with exit code 143.",
+    ),
+    Option(
         "alchemy_fake_account",
         "path",
         "Keep the offline fake account in this file: it outlives the run and is shared by workers.",
@@ -149,6 +154,7 @@ class Options:
         report: Folder for the report, absolute, or None. (A path in ini counts from rootdir, one on the command
             line from the folder that pytest was called in.)
         fake_account: Path of the file-backed fake account, absolute, or None for one in memory.
+        no_sigterm: True if SIGTERM is to be left alone.
     """
 
     def __init__(
@@ -165,6 +171,7 @@ class Options:
         leaks: Leaks = "warn",
         report: Path | None = None,
         fake_account: Path | None = None,
+        no_sigterm: bool = False,
     ) -> None:
         self.project_name: Final = project_name
         self.root: Final = root
@@ -177,6 +184,7 @@ class Options:
         self.leaks: Final[Leaks] = leaks
         self.report: Final = report
         self.fake_account: Final = fake_account
+        self.no_sigterm: Final = no_sigterm
 
     @property
     def app(self) -> str:
@@ -205,7 +213,7 @@ class Options:
             profile=_text(config, "alchemy_profile")
             or os.environ.get("ALCHEMY_PROFILE")
             or "default",
-            live=bool(_given(config, _BY_NAME["alchemy_live"])[1]),
+            live=_switch(config, "alchemy_live"),
             keep=cast("Keep", _text(config, "alchemy_keep") or "never"),
             leaks=cast(
                 "Leaks",
@@ -213,6 +221,7 @@ class Options:
             ),
             report=_path(config, "alchemy_report"),
             fake_account=_path(config, "alchemy_fake_account"),
+            no_sigterm=_switch(config, "alchemy_no_sigterm"),
         )
 
 
@@ -246,6 +255,10 @@ def _given(config: pytest.Config, option: Option) -> tuple[str, Any]:
     except (ValueError, TypeError, pytest.UsageError) as error:
         # pytest 8 raises ValueError and pytest 9 UsageError, neither of which names the option in every case.
         raise pytest.UsageError(f"{source}: {error}") from None
+
+
+def _switch(config: pytest.Config, name: str) -> bool:
+    return bool(_given(config, _BY_NAME[name])[1])
 
 
 def _text(config: pytest.Config, name: str) -> str | None:

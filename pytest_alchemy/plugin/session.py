@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_alchemy import records
+from pytest_alchemy import clock, records
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.names import Run, new_run
@@ -20,20 +19,23 @@ from pytest_alchemy.settings import Settings
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.shared import SharedScope
 from pytest_alchemy.state.board import Board
-from pytest_alchemy.state.folders import ACCOUNT, Root
-from pytest_alchemy.state.stagefiles import StageFiles
 from pytest_alchemy.teardown import Outcome
 
 from .asynctests import TEST_SCOPE, companions
 from .marker import settings_for
 from .options import Options
 from .reporting import Reporter
+from .signals import end_on_sigterm
+from .stages import RUN, Stages
 
 if TYPE_CHECKING:
     from pytest_alchemy.cloudflare.fake import FakeCloudflare, InventoryItem
 
 LIFETIME = 24 * 3600.0
 """How long anything of a run may still be wanted, in seconds: what is kept is kept for that long."""
+
+HASTE = 4.0
+"""How long all teardown may take after an interrupt, in seconds: xdist and CI kill soon after that."""
 
 FAILED = pytest.StashKey[bool]()
 Node = pytest.Item | pytest.Collector
@@ -55,14 +57,15 @@ class Session:
         self.run = Run(given["run"], given["expires"]) if given else new_run(LIFETIME)
         self.program = Program()
         self.book = FactBook()
-        self._stages: dict[tuple[Any, ...], tuple[Stage, StageFiles]] = {}
+        self._stages = Stages(options, self.run, self.worker, self.program)
         self._open: dict[Scope, None] = {}
         self._attempts: Counter[tuple[str, str]] = Counter()
         self._counted = (0, 0)
         self._kept: set[Stage] = set()
         self._finished = False
         self._shares_account = False
-        self._account: str | None = None
+        self._unfinished: set[Stage] = set()
+        self._interrupted: float | None = None
 
     def register(self) -> None:
         """Add the hooks that a run with scopes needs to the run."""
@@ -73,11 +76,13 @@ class Session:
             reporter = Reporter(self.config, self.options, self.book, self.run.id, self.finish)
             plugins.register(reporter, "alchemy_reporter")
         self.config.add_cleanup(self.finish)
+        if not self.options.no_sigterm:
+            end_on_sigterm(self.config)
 
     def settings(self, node: Node | None) -> Settings:
         """Return what was chosen for the scopes of *node*; None stands for the run."""
         settings = settings_for(node, self.options)
-        return self._shared_account(settings) if self._shares_account else settings
+        return self._stages.with_shared_account(settings) if self._shares_account else settings
 
     def test_scope(self, item: pytest.Item) -> Scope:
         """Return a new scope for *item*; a test that runs again gets another one."""
@@ -96,13 +101,13 @@ class Session:
         """Yield the scope of the whole run; under xdist the controller destroys it after the last worker."""
         settings = self.settings(None)
         if self.worker == "main":
-            scope = self._scope(settings, "", worker="run")
+            scope = self._scope(settings, "", worker=RUN)
             try:
                 yield scope
             finally:
                 self._close(scope)
         else:
-            stage = self._stage(self._shared_account(settings), "run")
+            stage = self._stages.stage(self._stages.with_shared_account(settings), RUN)
             shared = SharedScope(stage)
             shared.board = Board(self.options.root, settings.app, stage.name)
             self.book.count(scopes=1)
@@ -112,7 +117,7 @@ class Session:
     @contextmanager
     def fake_cloudflare(self, item: pytest.Item) -> Iterator[FakeCloudflare]:
         """Open the fake account of *item* to every httpx client; what those leave behind is told and removed."""
-        from pytest_alchemy.cloudflare.fake import FakeCloudflare, InventoryItem
+        from pytest_alchemy.cloudflare.fake import FakeCloudflare
 
         settings = self.settings(item)
         with FakeCloudflare.opened(settings) as fake:
@@ -125,11 +130,28 @@ class Session:
         """Tell whether *scope* has ended, whatever became of what it owned."""
         return scope not in self._open
 
+    def interrupted(self) -> None:
+        """From now on there is little time: what takes longer is left to the watchdog."""
+        if self._interrupted is None:
+            self._interrupted = clock.monotonic()
+
+    def closing(self, scope: Scope) -> dict[str, Any]:
+        """Return how *scope* is to be closed: with which strategy and timeout."""
+        timeout = scope.settings.teardown_timeout
+        if self._interrupted is None:
+            return {"timeout": timeout}
+        left = max(0.0, self._interrupted + HASTE - clock.monotonic())
+        return {"timeout": left if timeout is None else min(left, timeout), "strategy": "parallel"}
+
     def scope_over(self, scope: Scope, outcome: Outcome) -> None:
         """Note how the teardown of *scope* ended."""
         self._open.pop(scope, None)
         for failure in outcome.failures:
-            self.book.add(self._fact("leaked", failure.owned.facts(), failure.reason))
+            if self._interrupted is not None and failure.owned.recorded:
+                self._unfinished.add(scope.root)
+                self.book.add(self._fact("unfinished", failure.owned.facts(), failure.reason))
+            else:
+                self.book.add(self._fact("leaked", failure.owned.facts(), failure.reason))
 
     def keeps(self, scope: Scope, item: pytest.Item) -> bool:
         """Keep what *scope* owns if that was asked for, and tell whether it was."""
@@ -162,15 +184,18 @@ class Session:
         if self._finished:
             return
         self._finished = True
-        for scope in reversed(list(self._open)):
-            self._close(scope)
-        self._count()
-        leaked = {fact.stage for fact in self.book.leaks}
-        for stage, files in self._stages.values():
-            files.end(clean=stage not in self._kept and stage.name not in leaked)
+        try:
+            for scope in reversed(list(self._open)):
+                self._close(scope)
+        finally:
+            self._hand_over()
+            self._count()
+            leaked = {fact.stage for fact in self.book.leaks}
+            keep = self._kept | {stage for stage in self._stages if stage.name in leaked}
+            self._stages.give_up(keep=keep - self._unfinished, unfinished=self._unfinished)
 
     def _scope(self, settings: Settings, name: str, worker: str | None = None) -> Scope:
-        stage = self._stage(settings, worker or self.worker)
+        stage = self._stages.stage(settings, worker)
         self._attempts[stage.name, name] += 1
         attempt = self._attempts[stage.name, name]
         # A colon cannot stand in the name of a nested scope, so these never meet.
@@ -182,36 +207,21 @@ class Session:
         self.book.count(scopes=1)
         return scope
 
-    def _stage(self, settings: Settings, worker: str) -> Stage:
-        key = (settings.app, settings.stage, settings.profile, settings.live, worker)
-        if key not in self._stages:
-            shared = worker == "run" and self.worker != "main"
-            files = StageFiles(self.options.root, self.worker, shared=shared)
-            name = f"{settings.stage}-{worker}-{self.run.id}"
-            plain = replace(settings, keep="never", teardown_timeout=None)
-            stage = Stage(plain, name, self.run, self.program, files.open, self.worker)
-            self._stages[key] = (stage, files)
-        return self._stages[key][0]
-
-    def _shared_account(self, settings: Settings) -> Settings:
-        """Return *settings* with the fake account of the whole run, unless another one was chosen."""
-        if settings.live or settings.fake_account:
-            return settings
-        if self._account is None:
-            root = Root(self.options.root)
-            app, stage = self.options.app, f"{self.options.stage}-run-{self.run.id}"
-            folder = root.make_stage(app, stage) / ACCOUNT
-            folder.mkdir(mode=0o700, exist_ok=True)
-            self._account = str(folder / "account.sqlite")
-        return replace(settings, fake_account=self._account)
-
     def _close(self, scope: Scope) -> None:
         if not self.is_over(scope):
-            timeout = scope.settings.teardown_timeout
-            self.scope_over(scope, run_blocking(scope.close(BlockingDriver(), timeout=timeout)))
+            self.scope_over(scope, run_blocking(scope.close(BlockingDriver(), **self.closing(scope))))
+
+    def _hand_over(self) -> None:
+        """Leave to the watchdog what a second interrupt left open."""
+        for scope in self._open:
+            for owned in scope.subtree():
+                if owned.recorded:
+                    self._unfinished.add(scope.root)
+                    self.book.add(self._fact("unfinished", owned.facts(), "the teardown was interrupted"))
+        self._open.clear()
 
     def _count(self) -> None:
-        totals = [stage.counts for stage, _ in self._stages.values()]
+        totals = [stage.counts for stage in self._stages]
         created = sum(counts.created for counts in totals)
         destroyed = sum(counts.destroyed for counts in totals)
         self.book.count(created=created - self._counted[0], destroyed=destroyed - self._counted[1])
@@ -271,6 +281,10 @@ class Hooks:
             if facts := self._session.drain():
                 report.alchemy = facts  # type: ignore[attr-defined]  # plain data crosses to the controller
         return report
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Hurry: Ctrl-C, a signal, or `pytest.exit` ends the run."""
+        self._session.interrupted()
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:

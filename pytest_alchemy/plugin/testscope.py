@@ -87,15 +87,14 @@ class TestScope:
         if self.session.keeps(self.scope, self.item):
             return
         await self._wait_for_body()
-        timeout = self.scope.settings.teardown_timeout
-        self._report(await self.scope.close(AsyncDriver(), timeout=timeout))
+        self._report(await self.scope.close(AsyncDriver(), **self.session.closing(self.scope)))
 
     def net(self) -> None:
         """Destroy what nothing else did, without the test's loop; quiet if there is nothing."""
         if self.session.is_over(self.scope) or self.session.keeps(self.scope, self.item):
             return
-        timeout = self.scope.settings.teardown_timeout
-        self._report(run_blocking(self.scope.close(BlockingDriver(), timeout=timeout)))
+        closing = self.session.closing(self.scope)
+        self._report(run_blocking(self.scope.close(BlockingDriver(), **closing)))
 
     def _report(self, outcome: Outcome) -> None:
         self.session.scope_over(self.scope, outcome)

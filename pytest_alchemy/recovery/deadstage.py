@@ -22,7 +22,7 @@ from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.fold import Live, LiveState, fold
-from pytest_alchemy.state.folders import ACCOUNT, JOURNALS, LOCK, Root
+from pytest_alchemy.state.folders import ACCOUNT, JOURNALS, LOCK, LOG, Root
 from pytest_alchemy.state.journal import FileJournal, read_journal
 from pytest_alchemy.state.locks import Holder, StageLock
 from pytest_alchemy.teardown import Failure, Teardown
@@ -177,6 +177,7 @@ class DeadStage:
             for turn in self.folder.glob(".turn-*"):
                 turn.unlink(missing_ok=True)
             shutil.rmtree(self.folder / ACCOUNT, ignore_errors=True)
+            (self.folder / LOG).unlink(missing_ok=True)
             self._root.remove_if_empty(self.folder, journals=[b.journal.path for b in self._books], lock=lock)
         else:
             lock.release()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import PurePath
 from typing import Any, Final, Literal, Self, get_args
 
-What = Literal["leaked", "unrecoverable", "reaped", "untracked", "kept"]
+What = Literal["leaked", "unrecoverable", "unfinished", "reaped", "untracked", "kept"]
 LeaksMode = Literal["fail", "warn", "off"]
 
 WHATS: Final[tuple[What, ...]] = get_args(What)
@@ -19,7 +19,14 @@ LEAKS: Final[frozenset[What]] = frozenset(("leaked", "unrecoverable"))
 
 # Of two facts about one thing the one further right is told: a later process knows better than the one that failed
 # first, and what is gone is no leak any more, whichever of the two arrives first.
-_FINALITY: Final[tuple[What, ...]] = ("untracked", "kept", "leaked", "unrecoverable", "reaped")
+_FINALITY: Final[tuple[What, ...]] = (
+    "untracked",
+    "kept",
+    "unfinished",
+    "leaked",
+    "unrecoverable",
+    "reaped",
+)
 _NUMBERS: Final = ("at", "seconds")
 
 
@@ -32,6 +39,7 @@ class Fact:
 
     Attributes:
         what: ``leaked``: it could not be destroyed; ``unrecoverable``: nobody knows any more how to;
+            ``unfinished``: the run was cut short, and the watchdog destroys it after the run's end;
             ``reaped``: another process destroyed it; ``untracked``: made around the scopes, and removed;
             ``kept``: still there because that was asked for.
         kind: What messages call it (``D1Database``), or ``deferred``.
@@ -121,7 +129,7 @@ def resolve(first: Fact, second: Fact) -> Fact:
     """
     Return what is to be told of one thing that was reported twice.
 
-    The more final fact is told, and between equals the later one: untracked, kept, leaked, unrecoverable, reaped.
+    The more final fact is told, and between equals the later one: untracked, kept, unfinished, leaked, unrecoverable, reaped.
     So a leak that somebody could reap in the end is not a leak, whichever report arrives first. Who made the thing,
     where and when is taken from the other fact if the one that is told does not know it.
 

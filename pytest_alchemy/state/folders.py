@@ -30,6 +30,9 @@ LOCK: Final = ".lock"
 ACCOUNT: Final = ".account"
 """Name of the folder with the fake account that all workers of a run share."""
 
+LOG: Final = ".watchdog.log"
+"""Name of the file in which a watchdog keeps the words of what it runs."""
+
 _IGNORE = ".gitignore"
 _IGNORE_ALL = b"*\n"
 _VANISHING = "a folder above it is missing, or other processes keep removing it"

@@ -23,7 +23,7 @@ class StageFiles:
     """
 
     def __init__(self, root: Path, name: str, *, shared: bool = False) -> None:
-        self._root, self._name, self._shared = Root(root), name, shared
+        self._root, self._name, self.shared = Root(root), name, shared
         self._journal: FileJournal | None = None
         self._lock: StageLock | None = None
         self.folder: Path | None = None
@@ -36,7 +36,7 @@ class StageFiles:
             StageLockedError: Another process owns the stage.
             AlchemyError: The files cannot be made; the message names the file and the reason.
         """
-        lock = f"{LOCK}-{self._name}" if self._shared else LOCK
+        lock = f"{LOCK}-{self._name}" if self.shared else LOCK
         holder = Holder.this_process()
         self.folder, self._lock = self._root.hold_stage(header.app, header.stage, holder, lock=lock)
         path = self.folder / JOURNALS / f"{self._name}.jsonl"
@@ -61,7 +61,7 @@ class StageFiles:
         if journal is None or lock is None or folder is None:
             return
         journal.close()
-        if self._shared:
+        if self.shared:
             lock.release(remove=True)
         elif clean:
             self._root.remove_if_empty(folder, journals=[journal.path], lock=lock)

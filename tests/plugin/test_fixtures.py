@@ -56,6 +56,43 @@ def test_every_scope_ends_with_its_fixture(pytester: pytest.Pytester, world: Wor
     assert not world.state.exists()
 
 
+def test_what_the_whole_run_shares_goes_last(pytester: pytest.Pytester, world: World) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from kinds import File, log
+        from pytest_alchemy.resource import Resource
+
+        class Part(Resource):
+            of: File
+
+            def create(self):
+                log("create", self.id)
+
+            def destroy(self):
+                log("destroy", self.id, "while its file is there:", self.of.path != "")
+
+        @pytest.fixture(scope="session")
+        def user(alchemy_stage):
+            yield
+            log("user ends")
+
+        def test_one(user, alchemy_stage, alchemy_app):
+            file = alchemy_app.create(File("shared"))
+            alchemy_stage.create(Part("part", of=file))
+        """
+    )
+
+    result = world.run()
+
+    result.assert_outcomes(passed=1)
+    assert world.log == [
+        *("create shared", "create part", "user ends"),
+        *("destroy part while its file is there: True", "destroy shared"),
+    ]
+    assert world.left == []
+
+
 def test_whoever_uses_a_scope_is_torn_down_before_it(
     pytester: pytest.Pytester, world: World
 ) -> None:
@@ -294,7 +331,10 @@ def test_scopes_do_without_the_plugins_they_work_with(
     assert not world.state.exists()
 
 
-def test_collecting_touches_nothing(pytester: pytest.Pytester, world: World) -> None:
+@pytest.mark.parametrize("args", ["--collect-only", "--collect-only -n2", "--setup-plan", "--fixtures"])
+def test_looking_at_tests_touches_nothing(
+    pytester: pytest.Pytester, world: World, args: str
+) -> None:
     pytester.makepyfile(
         """
         import pytest
@@ -305,16 +345,15 @@ def test_collecting_touches_nothing(pytester: pytest.Pytester, world: World) -> 
             alchemy_scope.create(File("db"))
         """
     )
-    before = sorted(pytester.path.iterdir())
+    before = {path.name for path in pytester.path.iterdir()}
 
-    for args in (["--collect-only"], ["--collect-only", "-n2"], ["--setup-plan"], ["--fixtures"]):
-        result = world.run_apart(*args, plugins="xdist")
-        assert result.ret == pytest.ExitCode.OK
-        assert section(result) == []
+    result = world.run_apart(*args.split(), plugins="xdist")
 
-    after = sorted(path for path in pytester.path.iterdir() if path.name != "__pycache__")
-    assert [path for path in after if not path.name.startswith("runpytest")] == before
-    assert world.log == []
+    assert result.ret == pytest.ExitCode.OK
+    assert section(result) == []
+    result.stdout.no_fnmatch_line("*fixtures defined from pytest_alchemy.plugin.[!f]*")
+    new = {path.name for path in pytester.path.iterdir()} - before
+    assert new <= {"stdout", "stderr", "runpytest-0", "runpytest-current", "__pycache__"}
 
 
 def test_scopes_in_memory_need_no_disk(pytester: pytest.Pytester, world: World) -> None:

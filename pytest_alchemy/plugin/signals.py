@@ -1,0 +1,43 @@
+"""SIGTERM ends a run as Ctrl-C does: CI sends it to cancel a job, and Python would just die of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+from typing import NoReturn
+
+import pytest
+
+EXIT_CODE = 143
+"""Exit code of a run that SIGTERM ended: 128 and the signal's number, as shells have it."""
+
+
+def end_on_sigterm(config: pytest.Config) -> None:
+    """
+    Handle SIGTERM until the end of the run; not if anybody else does, nor outside the main thread.
+
+    In an xdist worker it raises KeyboardInterrupt, because a worker that exits with a code of its own is an internal
+    error to its controller.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
+    process, is_worker = os.getpid(), hasattr(config, "workerinput")
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        if os.getpid() != process:  # a forked child of a test: it dies as it would have without us
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        if is_worker:
+            raise KeyboardInterrupt
+        pytest.exit("SIGTERM", returncode=EXIT_CODE)
+
+    def restore() -> None:
+        if signal.getsignal(signal.SIGTERM) is end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, end)
+    config.add_cleanup(restore)

@@ -1,0 +1,154 @@
+"""Reaping in a process of its own, and the watchdog that starts one when this process is dead."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pytest_alchemy.state.folders import LOG
+
+AFTER_OWNER = 300.0
+"""How long a watchdog lives after its owner, in seconds."""
+
+PATIENCE_FOR_LOCK = 20.0
+"""How long a watchdog waits for the lock of a stage whose owner seemed to be dead, in seconds."""
+
+PATIENCE_OF_OWNERS = 12.0
+"""How long a watchdog leaves the stages of a dead xdist worker to the controller, in seconds."""
+
+# Programs that clean up after a CI job find its processes by these variables, and would kill the watchdog first.
+_TRACKERS = ("RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE", "BUILD_ID", "HUDSON_COOKIE")
+
+_BOOT = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); import runpy; "
+    "runpy.run_module('pytest_alchemy.recovery', run_name='__main__', alter_sys=True)"
+)
+_PACKAGE = Path(__file__).resolve().parents[2]
+
+
+def reaper(timeout: float) -> list[str]:
+    """
+    Return the command that reaps the stage in the folder which is its last argument.
+
+    Args:
+        timeout: How long it may wait for the stage's lock, in seconds.
+    """
+    return [sys.executable, "-P", "-c", _BOOT, str(_PACKAGE), f"--timeout={timeout}"]
+
+
+def reap_in_process(folder: Path, timeout: float) -> Iterator[dict[str, Any]]:
+    """
+    Reap the stage in *folder* in a process of its own, which outlives this one if it has to, and yield what it says.
+
+    Args:
+        folder: The stage's folder.
+        timeout: How long it may wait for the stage's lock, in seconds.
+    """
+    process = subprocess.Popen(
+        [*reaper(timeout), str(folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        for line in process.stdout:
+            yield json.loads(line)
+    process.wait()
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a process that is not to be killed together with a CI job's others."""
+    return {name: value for name, value in os.environ.items() if name not in _TRACKERS}
+
+
+class Watch:
+    """
+    The watchdog of this process: started with the first stage that needs one.
+
+    A forked child neither holds the watchdog's input open nor can it call it off.
+
+    Args:
+        patron: Process id of whoever cleans up after this process while it lives, 0 for nobody.
+    """
+
+    def __init__(self, patron: int = 0) -> None:
+        self._patron = patron
+        self._process: subprocess.Popen[bytes] | None = None
+        self._left: set[Path] = set()
+        self._lock = threading.Lock()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def guard(self, folder: Path, *, shared: bool = False) -> None:
+        """
+        Have the stage in *folder* reaped when this process dies.
+
+        Args:
+            folder: The stage's folder.
+            shared: True if others use the stage too: then it is left to the patron for as long as that lives.
+        """
+        with self._lock:
+            self._left.add(folder)
+            if self._process is None:
+                self._process = self._start()
+            self._tell("shared" if shared else "own", folder)
+
+    def done(self, folder: Path) -> None:
+        """Tell the watchdog that nothing is left to do in *folder*."""
+        with self._lock:
+            if folder in self._left:
+                self._left.remove(folder)
+                self._tell("done", folder)
+
+    def end(self) -> None:
+        """Let the watchdog go: it ends if nothing is left, and begins at once if something is."""
+        with self._lock:
+            process, self._process = self._process, None
+            if process is None or process.stdin is None:
+                return
+            with suppress(OSError):  # somebody killed it
+                process.stdin.close()
+            if self._left:
+                process.returncode = 0  # it is nobody's child any more, and nobody is to miss it
+                return
+        try:
+            process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _tell(self, word: str, folder: Path) -> None:
+        process = self._process
+        if process is not None and process.stdin is not None:
+            with suppress(OSError):  # somebody killed it: the next run cleans up instead
+                process.stdin.write(b"%b %b\n" % (word.encode(), os.fsencode(folder)))
+                process.stdin.flush()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        words = [AFTER_OWNER, self._patron, PATIENCE_OF_OWNERS, LOG, *reaper(PATIENCE_FOR_LOCK)]
+        return subprocess.Popen(
+            [sys.executable, "-S", "-E", str(_PACKAGE / "pytest_alchemy" / "watchdog.py"), *map(str, words)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/" if os.name == "posix" else None,
+            env=environment(),
+            start_new_session=True,
+        )
+
+    def _forget(self) -> None:
+        process, self._process = self._process, None
+        self._left = set()
+        self._lock = threading.Lock()
+        if process is not None and process.stdin is not None:
+            os.close(process.stdin.fileno())
+            process.returncode = 0

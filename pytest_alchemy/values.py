@@ -1,0 +1,154 @@
+"""
+How a value looks in a record.
+
+Records are plain data. What has a meaning of its own is a dict with one key: ``{"$env": variable}``,
+``{"$ref": reference to a resource}``; a dict of the author's that looks like one is wrapped as ``{"$dict": ...}``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
+
+import msgspec
+
+Resolve = Callable[[dict[str, Any]], Any]
+"""Turns a recorded reference back into a resource."""
+
+
+class Env:
+    """
+    A value that is looked up in the environment when it is needed.
+
+    The variable's name is recorded, never its value, so whoever destroys the resource resolves it again.
+    """
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable: str) -> None:
+        if not isinstance(variable, str) or not variable or "=" in variable or "\0" in variable:
+            raise ValueError(f"{variable!r} is not the name of an environment variable")
+        self.variable = variable
+
+    @property
+    def value(self) -> str:
+        """
+        The variable's value now.
+
+        Raises:
+            LookupError: The variable is not set.
+        """
+        try:
+            return os.environ[self.variable]
+        except KeyError:
+            raise LookupError(
+                f"The environment variable {self.variable} is not set, but a resource needs it.\n"
+                "Set it where the tests run and wherever what they leave is cleaned up."
+            ) from None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Env) and other.variable == self.variable
+
+    def __hash__(self) -> int:
+        return hash((Env, self.variable))
+
+    def __repr__(self) -> str:
+        return f"env({self.variable!r})"
+
+
+def plain(value: Any) -> Any:
+    """
+    Return *value* as plain data for a record.
+
+    Raises:
+        TypeError: Something in it cannot be recorded.
+    """
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if kind is float:
+        return _finite(value)
+    if isinstance(value, Env):
+        return {"$env": value.variable}
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return _plain_dict(value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [plain(item) for item in value]
+        return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
+    if hasattr(kind, "__alchemy_ref__"):
+        return {"$ref": value.__alchemy_ref__()}
+    return _plain_other(value)
+
+
+def referred(value: Any, found: list[Any]) -> None:
+    """Append every resource that stands anywhere inside *value* to *found*."""
+    if isinstance(value, str | int | float | None):
+        return
+    if hasattr(type(value), "__alchemy_ref__"):
+        found.append(value)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            referred(item, found)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            referred(item, found)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            referred(getattr(value, field.name), found)
+
+
+def revive(data: Any, resolve: Resolve) -> Any:
+    """Return what was recorded as *data*, as far as that can be told without its annotation."""
+    if isinstance(data, list):
+        return [revive(item, resolve) for item in data]
+    if not isinstance(data, dict):
+        return data
+    if "$ref" in data and len(data) == 1:
+        return resolve(data["$ref"])
+    if "$env" in data and len(data) == 1:
+        return Env(data["$env"])
+    return {key: revive(item, resolve) for key, item in unescape(data).items()}
+
+
+def unescape(data: Any) -> Any:
+    """Return the author's dict that was recorded as *data*; anything else as it is."""
+    return data["$dict"] if is_special(data) and "$dict" in data else data
+
+
+def is_special(data: Any) -> bool:
+    """Whether *data* is a dict of ours, which has a meaning of its own."""
+    return isinstance(data, dict) and len(data) == 1 and next(iter(data)).startswith("$")
+
+
+def _plain_other(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return _plain_dict((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+    if isinstance(value, enum.Enum):
+        return plain(value.value)
+    for scalar in (str, int, float):
+        if isinstance(value, scalar):  # a subclass of the author's
+            return plain(scalar(value))
+    found = msgspec.to_builtins(value)
+    return found if isinstance(found, str) else plain(found)
+
+
+def _plain_dict(items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
+    data = {}
+    for key, item in items:
+        if not isinstance(key, str):
+            raise TypeError(f"the key {key!r} of a dict is not text")
+        data[str(key)] = plain(item)
+    return {"$dict": data} if is_special(data) else data
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise TypeError(f"{number} is no number that a record can hold")
+    return number
