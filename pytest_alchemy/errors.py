@@ -430,10 +430,9 @@ class ReportFileError(AlchemyError):
 class NotAResourceError(AlchemyError, TypeError):
     """A scope was asked to create something that is no resource object."""
 
-    def __init__(self, scope: str, given: object) -> None:
-        text = given if isinstance(given, str) else f"{given!r} of type {type(given).__name__}"
-        super().__init__(scope, text)
-        self.scope, self.given = scope, text
+    def __init__(self, scope: str, given: str) -> None:
+        super().__init__(scope, given)
+        self.scope, self.given = scope, given
 
     def __str__(self) -> str:
         return (

@@ -43,7 +43,7 @@ async def create(scope: Scope, resource: Resource, driver: Driver) -> Resource:
         JournalWriteError: The intent could not be recorded; nothing was made.
     """
     if not isinstance(resource, Resource):
-        raise NotAResourceError(scope.title, resource)
+        raise NotAResourceError(scope.title, repr(resource))
     resource._alchemy.fresh = False
     _refuse_elsewhere(scope, resource)
     key = kind_of(type(resource)).name, resource.id
@@ -135,8 +135,6 @@ def _take_in(scope: Scope, resource: Resource) -> Entry | None:
     scope.refuse_if_closed(wanted)
     stage.know(kind)
     entry = Entry(scope, kind, resource, stage.next_number())
-    if "world" in kind.hooks:
-        entry.world = _world_of(kind, resource)
     return entry if scope.take_in(entry, wanted) else None
 
 
@@ -154,7 +152,11 @@ def _world_of(kind: Kind, resource: Resource) -> str:
 def _record_intent(entry: Entry) -> None:
     """Record that *entry* is about to be created; if that cannot be, nothing has happened."""
     stage = entry.scope.root
+    binding = entry.resource._alchemy
+    binding.owner = entry
     try:
+        if "world" in entry.kind.hooks:
+            entry.world = _world_of(entry.kind, entry.resource)
         if stage.outlives_process(entry.world):
             stage.record_kind(entry.kind)
             stage.record(entry.intent())
@@ -162,8 +164,8 @@ def _record_intent(entry: Entry) -> None:
     except BaseException:
         entry.status = Status.DESTROYED
         entry.scope.forget(entry)
+        binding.owner = None
         raise
-    entry.resource._alchemy.owner = entry
 
 
 async def _turn(owned: Owned, driver: Driver, deadline: float | None = None) -> None:

@@ -84,6 +84,8 @@ class Controller:
         give_up = clock.monotonic() + PATIENCE
         reaps = [self._submit(folder) for folder in folders if folder not in shared]
         for fact in self._results(reaps, give_up):
+            if fact.what == "reaped" and fact.test == self._died_in.get(fact.worker):
+                self._book.count(created=1)  # the worker died before it could tell of what this test made
             self._book.add(self._explained(fact))
         # Last, because the workers' resources may lie in the account that it holds. Its end is no accident.
         for fact in self._results([self._submit(folder) for folder in shared], give_up):

@@ -53,8 +53,12 @@ def alchemy_app(request: pytest.FixtureRequest) -> Iterator[Scope]:
 
 
 @pytest.fixture
-def fake_cloudflare(request: pytest.FixtureRequest) -> Iterator[FakeCloudflare]:
-    """The fake Cloudflare account of this test: its inventory, its requests, and faults to inject."""
+def fake_cloudflare(request: pytest.FixtureRequest, alchemy_scope: Scope) -> Iterator[FakeCloudflare]:
+    """
+    The fake Cloudflare account of this test: its inventory, its requests, and faults to inject.
+
+    It asks for the test's scope so that it ends before it: no fault is left when the scope destroys.
+    """
     with _session(request).fake_cloudflare(request.node) as fake:
         yield fake
 

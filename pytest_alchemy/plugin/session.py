@@ -64,6 +64,7 @@ class Session:
         self._kept: set[Stage] = set()
         self._finished = False
         self._shares_account = False
+        self._app: Scope | None = None
         self._unfinished: set[Stage] = set()
         self._interrupted: float | None = None
 
@@ -101,11 +102,10 @@ class Session:
         """Yield the scope of the whole run; under xdist the controller destroys it after the last worker."""
         settings = self.settings(None)
         if self.worker == "main":
-            scope = self._scope(settings, "", worker=RUN)
-            try:
-                yield scope
-            finally:
-                self._close(scope)
+            self._app = self._scope(settings, "", worker=RUN)
+            yield self._app
+            # It goes last, as under xdist: what lives in `alchemy_stage` may need it, whichever was asked for first.
+            self._app.start_closing()
         else:
             stage = self._stages.stage(self._stages.with_shared_account(settings), RUN)
             shared = SharedScope(stage)
@@ -185,7 +185,7 @@ class Session:
             return
         self._finished = True
         try:
-            for scope in reversed(list(self._open)):
+            for scope in sorted(reversed(self._open), key=lambda scope: scope is self._app):
                 self._close(scope)
         finally:
             self._hand_over()
@@ -260,12 +260,14 @@ class Hooks:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Make the body of an async test cancellable."""
+        """Make the body of an async test cancellable, and undo what a body did to the current scope."""
         test = item.stash.get(TEST_SCOPE, None)
         undo: Callable[[], None] | None = test.guard() if test else None
+        before = current.get()
         try:
             return (yield)
         finally:
+            current.set(before)
             if undo:
                 undo()
 

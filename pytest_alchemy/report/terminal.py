@@ -30,7 +30,14 @@ _NARROWEST: Final = 40
 _LONGEST_NAME: Final = 300
 _LONGEST_REASON: Final = 600
 _QUIET: Final[frozenset[What]] = frozenset(("untracked", "kept"))  # no problem of anybody's
-_COUNTED: Final[tuple[What, ...]] = ("reaped", "kept", "untracked", "unrecoverable", "leaked")
+_COUNTED: Final[tuple[What, ...]] = (
+    "reaped",
+    "kept",
+    "untracked",
+    "unfinished",
+    "unrecoverable",
+    "leaked",
+)
 
 
 class Noted:

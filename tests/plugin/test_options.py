@@ -41,8 +41,11 @@ PATHS = [
 ]
 
 
+SWITCHES = ("alchemy_live", "alchemy_no_sigterm")
+
+
 def test_every_option_has_a_test_here() -> None:
-    tested = {given[0] for given in GIVEN} | {given[0] for given in PATHS} | {"alchemy_live"}
+    tested = {given[0] for given in GIVEN} | {given[0] for given in PATHS} | set(SWITCHES)
 
     assert tested == {option.name for option in OPTIONS}
 
@@ -84,11 +87,13 @@ def test_a_flag_beats_ini_and_ini_beats_the_default(
     assert by_flag == other.get(name, "other")
 
 
-def test_live_is_a_switch_and_a_bool_in_ini(pytester: pytest.Pytester) -> None:
-    by_flag = options(pytester, "--alchemy-live").live
-    pytester.makeini("[pytest]\nalchemy_live = yes")
-    by_ini = options(pytester).live
-    overridden = options(pytester, "-o", "alchemy_live=false").live
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_switch_is_a_bool_in_ini(pytester: pytest.Pytester, name: str) -> None:
+    field = name.removeprefix("alchemy_")
+    by_flag = getattr(options(pytester, "--" + name.replace("_", "-")), field)
+    pytester.makeini(f"[pytest]\n{name} = yes")
+    by_ini = getattr(options(pytester), field)
+    overridden = getattr(options(pytester, "-o", f"{name}=false"), field)
 
     assert (by_flag, by_ini, overridden) == (True, True, False)
 

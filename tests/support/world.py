@@ -103,7 +103,8 @@ class World:
 
     def run(self, *args: str, plugins: str = "") -> pytest.RunResult:
         """Run the inner tests in this process, with *plugins* besides ours."""
-        return self._pytester.runpytest_inprocess(*_options(plugins), *args)
+        # The filters of the outer run reach into it.
+        return self._pytester.runpytest_inprocess("-W", "default", *_options(plugins), *args)
 
     def run_apart(
         self, *args: str, plugins: str = "", timeout: float = 60.0
@@ -131,7 +132,7 @@ class World:
 def section(result: pytest.RunResult) -> list[str]:
     """Return the lines of the report about scopes, with what changes from run to run written as stars."""
     lines = result.outlines
-    heads = [number for number, line in enumerate(lines) if re.fullmatch(r"=+ .* =+", line)]
+    heads = [number for number, line in enumerate(lines) if re.fullmatch(r"[=!]+ .* [=!]+", line)]
     titles = [number for number in heads if " alchemy scopes " in lines[number]]
     if not titles:
         return []

@@ -89,7 +89,14 @@ def test_a_leak_is_what_is_there_though_nobody_asked_to_keep_it(what: What) -> N
     assert fact(what).is_leak is (what in {"leaked", "unrecoverable"})
 
 
-RANKS: tuple[What, ...] = ("untracked", "kept", "leaked", "unrecoverable", "reaped")
+RANKS: tuple[What, ...] = (
+    "untracked",
+    "kept",
+    "unfinished",
+    "leaked",
+    "unrecoverable",
+    "reaped",
+)
 
 
 @pytest.mark.parametrize(("less", "more"), list(itertools.combinations(RANKS, 2)))
@@ -193,6 +200,7 @@ def test_a_tally_lists_every_sort_the_worst_first() -> None:
     assert list(book.tally().items()) == [
         ("leaked", 2),
         ("unrecoverable", 0),
+        ("unfinished", 0),
         ("reaped", 1),
         ("untracked", 0),
         ("kept", 1),

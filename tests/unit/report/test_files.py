@@ -81,6 +81,7 @@ def test_a_report_says_all_that_is_known(
             "destroyed": 1,
             "leaked": 1,
             "unrecoverable": 0,
+            "unfinished": 0,
             "reaped": 1,
             "untracked": 0,
             "kept": 0,

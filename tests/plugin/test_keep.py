@@ -1,0 +1,152 @@
+"""Keeping what a test made: it stays, it is told, and it is recorded for how long."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_alchemy.records import Kept
+from pytest_alchemy.state.journal import read_journal
+from pytest_alchemy.state.keys import user_key
+from tests.support.world import World, section
+
+TESTS = """
+import pytest
+from kinds import AsyncFile, File, Note
+
+@pytest.fixture
+def database(alchemy_scope):
+    return alchemy_scope.create(File("database"))
+
+@pytest.fixture
+def broken(alchemy_scope):
+    alchemy_scope.create(File("broken"))
+    raise RuntimeError("in set-up")
+
+def test_passes(database):
+    pass
+
+def test_fails(database):
+    assert 0
+
+def test_breaks(broken):
+    pass
+
+@pytest.mark.asyncio
+async def test_async(alchemy_scope):
+    await AsyncFile("async")
+    assert 0
+
+@pytest.mark.alchemy(keep="never")
+def test_marked(database):
+    assert 0
+"""
+
+
+def test_what_failed_tests_made_stays(pytester: pytest.Pytester, world: World) -> None:
+    pytester.makepyfile(test_keep=TESTS)
+
+    result = world.run("--alchemy-keep=failed", "--alchemy-leaks=fail", plugins="pytest_asyncio.plugin")
+
+    result.assert_outcomes(passed=1, failed=3, errors=1)
+    assert world.left == ["async", "broken", "database"]
+    lines = section(result)
+    assert lines[0] == "5 created, 2 destroyed, 3 kept, 0 leaked in shop/test-*"
+    assert [line for line in lines if line.startswith("KEPT")] == [
+        "KEPT File database (*) in shop/test-main-*/test_keep.py::test_fails",
+        "KEPT File broken (*) in shop/test-main-*/test_keep.py::test_breaks",
+        "KEPT AsyncFile async (*) in shop/test-main-*/test_keep.py::test_async",
+    ]
+    assert lines.count("       keep='failed'") == 3
+    assert len(_kept(world)) == 3
+    assert all(kept.until > 0 for kept in _kept(world))
+
+
+def test_everything_stays_if_that_was_asked_for(pytester: pytest.Pytester, world: World) -> None:
+    pytester.makepyfile(TESTS)
+
+    result = world.run("-o", "alchemy_keep=always", plugins="pytest_asyncio.plugin")
+
+    result.stdout.fnmatch_lines(["=* 3 failed, 1 passed, * 4 kept*"])
+    assert world.left == ["async", "broken", "database", "database"]
+
+
+def test_keeping_does_not_turn_a_green_run_red(pytester: pytest.Pytester, world: World) -> None:
+    pytester.makepyfile(
+        """
+        from kinds import File, Note
+
+        def test_one(alchemy_scope, alchemy_module):
+            alchemy_scope.create(Note("memory"))
+            alchemy_scope.create(File("db"))
+
+        def test_two(alchemy_scope):
+            pass
+        """
+    )
+
+    result = world.run("--alchemy-keep=always", "--alchemy-leaks=fail")
+
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["=* 2 passed, 2 kept in *"])
+    assert "       It is in memory and ends with this process: --alchemy-fake-account FILE" in section(result)
+    assert len(_kept(world)) == 1
+
+
+def test_what_something_kept_needs_stays_as_well(pytester: pytest.Pytester, world: World) -> None:
+    pytester.makepyfile(
+        test_needs="""
+        from kinds import File, log
+        from pytest_alchemy.resource import Resource
+
+        class Table(Resource):
+            of: File
+
+            def create(self):
+                log("create", self.id)
+
+            def destroy(self):
+                log("destroy", self.id)
+
+        def test_one(alchemy_app, alchemy_stage, alchemy_module, alchemy_scope):
+            alchemy_module.create(File("unneeded"))
+            server = alchemy_app.create(File("server"))
+            database = alchemy_stage.create(File("database"))
+            alchemy_scope.create(Table("first", of=server))
+            alchemy_scope.create(Table("second", of=database))
+            assert 0
+        """
+    )
+
+    result = world.run("--alchemy-keep=failed", "--alchemy-leaks=fail")
+
+    assert world.left == ["database", "server"]
+    lines = section(result)
+    assert lines[0] == "5 created, 1 destroyed, 4 kept, 0 leaked in shop/test-*"
+    assert "       needed by Table 'second', which is kept" in lines
+    assert len(_kept(world)) == 3
+
+
+def test_keeping_works_in_every_worker(pytester: pytest.Pytester, world: World) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from kinds import File
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_one(alchemy_scope, number):
+            alchemy_scope.create(File("db"))
+            assert number
+        """
+    )
+
+    result = world.run_apart("-n2", "--alchemy-keep=failed", plugins="xdist")
+
+    result.stdout.fnmatch_lines(["=* 1 failed, 3 passed, 1 kept in *"])
+    assert world.left == ["db"]
+    assert "       keep='failed'" in section(result)
+
+
+def _kept(world: World) -> list[Kept]:
+    journals = world.state.glob("*/*/.journal/*.jsonl")
+    records = [record for path in journals for record in read_journal(path, user_key()).records]
+    return [record for record in records if isinstance(record, Kept)]

@@ -1,0 +1,299 @@
+"""However a test ends, what it made is destroyed, once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.world import World, section
+
+
+def test_every_end_of_a_test_ends_its_scope(pytester: pytest.Pytester, world: World) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+        import unittest
+        import pytest
+        from kinds import File, log
+
+        @pytest.fixture
+        def database(alchemy_scope):
+            return alchemy_scope.create(File("db"))
+
+        @pytest.fixture
+        def broken(database):
+            raise RuntimeError("a fixture that fails after it made something")
+
+        @pytest.fixture
+        def fails_at_its_end(database):
+            yield
+            raise RuntimeError("a fixture that fails at its end")
+
+        @pytest.fixture
+        def fails_around(request):
+            yield
+            raise RuntimeError("a fixture that fails after the scope")
+
+        def test_fails(database):
+            assert database is None
+
+        def test_skips(database):
+            pytest.skip("half-way")
+
+        @pytest.mark.xfail
+        def test_fails_as_expected(database):
+            raise ValueError
+
+        def test_exits(database):
+            sys.exit(1)
+
+        def test_setup_fails(broken): pass
+        def test_teardown_fails(fails_at_its_end): pass
+        def test_teardown_around_fails(fails_around, database): pass
+        """
+    )
+
+    result = world.run()
+
+    result.assert_outcomes(failed=2, skipped=1, xfailed=1, errors=3, passed=2)
+    assert world.log == ["create db", "destroy db"] * 7
+    assert world.left == []
+    assert not world.state.exists()
+    assert section(result) == ["7 created, 7 destroyed, 0 leaked in shop/test-*"]
+
+
+def test_stopping_at_the_first_failure_leaves_nothing(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        from kinds import File
+
+        def test_one(alchemy_app, alchemy_stage, alchemy_module, alchemy_class, alchemy_scope):
+            for scope in (alchemy_app, alchemy_stage, alchemy_module, alchemy_class, alchemy_scope):
+                scope.create(File("db"))
+            assert False
+
+        def test_two(alchemy_scope):
+            alchemy_scope.create(File("never"))
+        """
+    )
+
+    result = world.run("-x")
+
+    result.assert_outcomes(failed=1)
+    assert world.log == ["create db"] * 5 + ["destroy db"] * 5
+    assert world.left == []
+    assert not world.state.exists()
+
+
+@pytest.mark.parametrize("ending", ["raise KeyboardInterrupt", "pytest.exit('enough', returncode=9)"])
+def test_an_interrupt_ends_every_scope(
+    pytester: pytest.Pytester, world: World, ending: str
+) -> None:
+    pytester.makepyfile(
+        f"""
+        import pytest
+        from kinds import AsyncFile, File
+
+        @pytest.mark.asyncio
+        async def test_one(alchemy_module, alchemy_stage, alchemy_app, alchemy_scope):
+            for scope in (alchemy_app, alchemy_stage, alchemy_module, alchemy_scope):
+                await scope.acreate(File("db"))
+            await AsyncFile("last")
+            {ending}
+        """
+    )
+
+    result = world.run_apart(plugins="pytest_asyncio.plugin")
+
+    interrupted = ending == "raise KeyboardInterrupt"
+    assert result.ret == (pytest.ExitCode.INTERRUPTED if interrupted else 9)
+    assert world.left == []
+    assert sorted(world.log) == [
+        *["create db"] * 4,
+        "create last",
+        *["destroy db"] * 4,
+        "destroy last in same loop",
+    ]
+    assert not world.state.exists()
+    if interrupted:
+        assert section(result) == ["5 created, 5 destroyed, 0 leaked in shop/test-*"]
+
+
+def test_an_interrupt_beside_a_broken_fixture_leaves_nothing(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from kinds import File
+
+        @pytest.fixture(scope="module")
+        def broken():
+            yield
+            raise RuntimeError("a fixture that fails at its end")
+
+        def test_one(alchemy_stage, broken, alchemy_module, alchemy_scope):
+            for scope in (alchemy_stage, alchemy_module, alchemy_scope):
+                scope.create(File("db"))
+            raise KeyboardInterrupt
+        """
+    )
+
+    world.run_apart()
+
+    assert sorted(world.log) == ["create db"] * 3 + ["destroy db"] * 3
+    assert world.left == []
+    assert not world.state.exists()
+
+
+def test_one_thing_that_stays_keeps_no_other_from_going(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        from kinds import File
+        from pytest_alchemy.resource import Resource
+
+        class User(Resource):
+            of: File
+
+            def create(self): pass
+
+            def destroy(self):
+                raise RuntimeError("will not go")
+
+        def log_call(word):
+            from kinds import log
+            log(word)
+
+        def test_one(alchemy_scope):
+            first = alchemy_scope.create(File("first"))
+            needed = alchemy_scope.create(File("needed"))
+            alchemy_scope.create(User("user", of=needed))
+            alchemy_scope.defer(log_call, "called")
+            alchemy_scope.create(File("last"))
+        """
+    )
+
+    result = world.run()
+
+    result.assert_outcomes(passed=1)
+    assert world.log[3:] == ["destroy last", "called", "destroy first"]
+    assert world.left == ["needed"]
+    report = "\n".join(section(result))
+    assert "4 created, 2 destroyed, 2 LEAKED" in report
+    assert "RuntimeError: will not go" in report
+    assert "still needed by User 'user'" in report
+    assert world.state.exists()
+
+
+def test_a_create_that_fails_half_way_leaves_nothing(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from kinds import WORLD, log
+        from pytest_alchemy.resource import Resource
+
+        class Half(Resource):
+            def create(self):
+                (WORLD / self.name).write_text(self.id)
+                raise ValueError("no quota")
+
+            def read(self):
+                return (WORLD / self.name).exists()
+
+            def destroy(self):
+                (WORLD / self.name).unlink()
+                log("destroy", self.id)
+
+        class Nothing(Half, kind="nothing"):
+            def create(self):
+                raise ValueError("not even half")
+
+        def test_one(alchemy_scope):
+            with pytest.raises(ValueError, match="not even half"):
+                alchemy_scope.create(Nothing("nothing"))
+            alchemy_scope.create(Half("half"))
+        """
+    )
+
+    result = world.run()
+
+    result.assert_outcomes(failed=1)
+    assert world.log == ["destroy half"]
+    assert world.left == []
+    assert not world.state.exists()
+    result.stdout.fnmatch_lines(["E *while creating Half 'half', named alt-*, declared at *test_*.py:24"])
+
+
+def test_a_teardown_that_takes_too_long_is_a_leak(pytester: pytest.Pytester, world: World) -> None:
+    pytester.makepyfile(
+        """
+        import asyncio
+        import pytest
+        from kinds import AsyncFile, WORLD
+        from pytest_alchemy.resource import Resource
+
+        class Slow(Resource):
+            async def create(self):
+                (WORLD / self.name).write_text(self.id)
+
+            async def destroy(self):
+                await asyncio.sleep(60)
+
+        @pytest.mark.alchemy(teardown_timeout=0.1)
+        @pytest.mark.asyncio
+        async def test_async(alchemy_scope):
+            await Slow("async")
+
+        @pytest.mark.alchemy(teardown_timeout=0.1)
+        def test_sync(alchemy_scope):
+            alchemy_scope.create(Slow("sync"))
+        """
+    )
+
+    result = world.run(plugins="pytest_asyncio.plugin")
+
+    result.assert_outcomes(passed=2)
+    assert world.left == ["async", "sync"]
+    lines = section(result)
+    assert lines[0] == "2 created, 0 destroyed, 2 LEAKED in shop/test-*"
+    assert sum("TimeoutError" in line for line in lines) == 2
+
+
+def test_a_destroy_that_was_interrupted_goes_on_at_the_end(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        from kinds import File, WORLD, log
+        from pytest_alchemy.resource import Resource
+
+        class Stubborn(Resource):
+            def create(self):
+                (WORLD / self.name).write_text(self.id)
+
+            def destroy(self):
+                log("destroy", self.id)
+                if world_log().count("destroy stubborn") == 1:
+                    raise KeyboardInterrupt
+                (WORLD / self.name).unlink()
+
+        def world_log():
+            return (WORLD.parent / "log.txt").read_text().splitlines()
+
+        def test_one(alchemy_scope):
+            alchemy_scope.create(File("db"))
+            alchemy_scope.create(Stubborn("stubborn"))
+        """
+    )
+
+    result = world.run_apart()
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert world.log == ["create db", "destroy stubborn", "destroy stubborn", "destroy db"]
+    assert world.left == []
+    assert not world.state.exists()
