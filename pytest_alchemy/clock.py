@@ -41,6 +41,7 @@ def _private_time() -> Any:
 _time = _private_time()
 _wall = _time.time
 _steady = _time.monotonic
+_sleep = _time.sleep
 _random_bytes = os.urandom
 
 
@@ -59,6 +60,11 @@ def now() -> float:
 def monotonic() -> float:
     """Return seconds since some fixed moment; it never goes back."""
     return _steady()  # type: ignore[no-any-return]
+
+
+def pause(seconds: float) -> None:
+    """Block the thread for *seconds* of real time."""
+    _sleep(seconds)
 
 
 def token(length: int) -> str:

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
+from pytest_alchemy import clock
 from pytest_alchemy.errors import BlockingCallError
 
 T = TypeVar("T")
@@ -94,6 +95,9 @@ class Driver(Protocol):
     async def aside(self, blocking: Callable[[], T]) -> T:
         """Call *blocking*, which waits for other processes, without keeping an event loop waiting."""
 
+    async def sleep(self, seconds: float) -> None:
+        """Wait for *seconds*."""
+
 
 class BlockingDriver:
     """Calls hooks in the caller's thread; coroutines run on *loop* or on the background loop."""
@@ -116,6 +120,9 @@ class BlockingDriver:
     async def aside(self, blocking: Callable[[], T]) -> T:
         return blocking()
 
+    async def sleep(self, seconds: float) -> None:
+        clock.pause(seconds)
+
 
 class AsyncDriver:
     """
@@ -137,7 +144,8 @@ class AsyncDriver:
             return await asyncio.wait_for(asyncio.wrap_future(elsewhere), timeout), loop
         if self.threads is not None:
             context = contextvars.copy_context()
-            result = await here.run_in_executor(self.threads, context.run, _call_hook, hook, False)
+            thread = here.run_in_executor(self.threads, context.run, _call_hook, hook, False)
+            result = await asyncio.wait_for(thread, timeout)
         else:
             result = _call_hook(hook, may_await=True)
         if not inspect.isawaitable(result):
@@ -152,6 +160,30 @@ class AsyncDriver:
 
     async def aside(self, blocking: Callable[[], T]) -> T:
         return await asyncio.to_thread(blocking)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class DaemonThreads(concurrent.futures.Executor):
+    """A thread for each call; one that hangs is left behind, and keeps nobody waiting at the end of the process."""
+
+    def submit(  # type: ignore[override]  # the standard library's has more ways to name its arguments
+        self, function: Callable[..., T], /, *args: Any, **kwargs: Any
+    ) -> concurrent.futures.Future[T]:
+        """Call *function* in a thread of its own."""
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001  # whoever waits gets it
+                future.set_exception(error)
+
+        threading.Thread(target=run, name="alchemy-destroy", daemon=True).start()
+        return future
 
 
 def background_loop() -> Loop:

@@ -122,6 +122,11 @@ class Entry(Turns):
         return self.kind.parallel
 
     @property
+    def provider(self) -> str:
+        """Whose refusal of one call holds for the others: the world it lives in, else its kind."""
+        return self.world or self.kind.name
+
+    @property
     def key(self) -> tuple[str, str]:
         """What tells it from everything else in its scope."""
         return self.kind.name, self.resource.id
@@ -223,6 +228,7 @@ class Call(Turns):
     )  # fmt: skip
 
     parallel = False
+    provider = "deferred"
 
     def __init__(
         self,

@@ -439,3 +439,77 @@ class NotAResourceError(AlchemyError, TypeError):
             f"Scope {self.scope} can only create resource objects, not {self.given}: nothing was made.\n"
             'Pass an object of a Resource class: scope.create(Bucket("uploads"))'
         )
+
+
+class StateChangedError(AlchemyError):
+    """The state of a scope is not what it was when it was read: nothing was written."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
+        self.source = source
+
+    def __str__(self) -> str:
+        return (
+            f"{self.source} was changed by somebody else since it was read: nothing was written.\n"
+            "Read it again and decide anew."
+        )
+
+
+class LeaseLostError(JournalWriteError):
+    """A stage was written to by a process that does not own it (any more)."""
+
+    def __init__(self, stage: str, fence: int) -> None:
+        super().__init__(stage, f"lease {fence} is over")
+        self.args = (stage, fence)
+        self.stage, self.fence = stage, fence
+
+    def __str__(self) -> str:
+        return (
+            f"Lease {self.fence} of stage {self.stage!r} is over: nothing was recorded.\n"
+            "It was released, or its lock file was deleted. Open the stage again; it tells what is owned."
+        )
+
+
+class StateFileError(AlchemyError):
+    """A state file that does not say what a state file says."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(file, reason)
+        self.file, self.reason = file, reason
+
+    def __str__(self) -> str:
+        return (
+            f"State file {self.file} is damaged: {self.reason}. Nothing of it is acted on.\n"
+            "Restore it from a copy, or destroy what it names by hand and delete it."
+        )
+
+
+class StateFormatError(StateFileError):
+    """A state file written by a newer version."""
+
+    def __init__(self, file: str, found: str, known: str) -> None:
+        super().__init__(file, f"version {found}")
+        self.args = (file, found, known)
+        self.found, self.known = found, known
+
+    def __str__(self) -> str:
+        return (
+            f"State file {self.file} has version {self.found}, this version of pytest-alchemy knows {self.known}. "
+            "Nothing of it is acted on.\n"
+            "Use the version of pytest-alchemy that wrote it, or a newer one."
+        )
+
+
+class StateForeignError(AlchemyError):
+    """A state file that this user did not write on this machine, or that was edited by hand."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(file)
+        self.file = file
+
+    def __str__(self) -> str:
+        return (
+            f"State file {self.file} was edited, or was not written by this user on this machine. "
+            "Nothing of it is acted on by itself.\n"
+            "Recover it where it was written, or destroy what it names by hand and delete it."
+        )

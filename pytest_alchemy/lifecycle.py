@@ -22,6 +22,7 @@ from pytest_alchemy.errors import (
     ResourceDefinitionError,
 )
 from pytest_alchemy.resource import Kind, Resource, describe, kind_of
+from pytest_alchemy.retry import advise
 
 if TYPE_CHECKING:
     from pytest_alchemy.scope import Scope
@@ -66,7 +67,7 @@ async def create(scope: Scope, resource: Resource, driver: Driver) -> Resource:
 
 async def destroy(owned: Owned, driver: Driver, timeout: float | None = None) -> None:
     """
-    Destroy what *owned* stands for; quiet if it is gone already.
+    Destroy what *owned* stands for; quiet if it is gone already, or its provider answers 404 or 410.
 
     Args:
         owned: A resource's entry or a deferred call.
@@ -111,6 +112,11 @@ async def take_on(scope: Scope, resource: Resource, leftover: Entry) -> Resource
     finally:
         entry.end()
     return resource
+
+
+def note_failure(owned: Owned, error: BaseException, attempts: int) -> None:
+    """Record that *owned* could not be destroyed and is still there."""
+    _note(owned, records.DestroyFailed(owned.seq, summary(error), attempts))
 
 
 def summary(error: BaseException) -> str:
@@ -307,9 +313,9 @@ async def _destroy_recorded(owned: Owned, driver: Driver, deadline: float | None
             await driver.call(lambda: function(*args, **kwargs), timeout=_left(deadline))
         else:
             await _destroy(owned, driver, deadline)
-    except BaseException as error:
-        _note(owned, records.DestroyFailed(owned.seq, summary(error)))
-        raise
+    except Exception as error:
+        if not advise(error, now=clock.now()).gone:
+            raise
     _note(owned, records.Destroyed(owned.seq))
     owned.status = Status.DESTROYED
     owned.let_go()

@@ -39,6 +39,8 @@ class StageOpened(_Line, tag="stage", frozen=True):
         settings: The stage's `Settings` as a plain dict.
         journal: Random id of this journal; part of every line's digest.
         format: Version of the line format.
+        continues: Id of the first journal whose numbers this one goes on with; empty if it is the first itself.
+        fence: Number of the lease it was opened under; of two journals the one with the greater number is younger.
     """
 
     app: str
@@ -56,6 +58,13 @@ class StageOpened(_Line, tag="stage", frozen=True):
     settings: dict[str, Any]
     journal: str
     format: int = FORMAT
+    continues: str = ""
+    fence: int = 0
+
+    @property
+    def lineage(self) -> str:
+        """What its numbers belong to: with the number it names a thing for good."""
+        return self.continues or self.journal
 
 
 class KindSeen(_Line, tag="kind", frozen=True):

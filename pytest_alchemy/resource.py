@@ -316,6 +316,8 @@ class Kind:
         """
         try:
             return validation.plain(value)
+        except InvalidPropertyError:  # another resource in it says so itself
+            raise
         except TypeError as error:
             raise InvalidPropertyError(
                 f"{self.title} {id!r}", name, f"cannot be recorded: {error}"

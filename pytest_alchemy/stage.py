@@ -17,6 +17,7 @@ from pytest_alchemy import clock
 from pytest_alchemy.callers import stack_level
 from pytest_alchemy.errors import DuplicateKindError, UnimportableKindWarning
 from pytest_alchemy.names import NameRule, Run, physical_name
+from pytest_alchemy.pauses import Pauses
 from pytest_alchemy.records import KindSeen, Record, StageOpened
 from pytest_alchemy.settings import Settings
 
@@ -61,6 +62,7 @@ class Counts:
 
     created: int = 0
     destroyed: int = 0
+    retried: int = 0
 
 
 class Stage:
@@ -75,6 +77,7 @@ class Stage:
         open_journal: Takes the stage's lock and opens its journal; called when the first thing is recorded that
             outlives this process.
         worker: xdist worker id, ``main`` without workers.
+        pauses: Who has to wait for a provider; shared by all stages that call the same ones.
     """
 
     def __init__(
@@ -85,9 +88,11 @@ class Stage:
         program: Program,
         open_journal: Callable[[StageOpened], Journal],
         worker: str = "main",
+        pauses: Pauses | None = None,
     ) -> None:
         self.settings, self.name, self.run, self.program = settings, name, run, program
         self.worker = worker
+        self.pauses = pauses or Pauses()
         self.counts = Counts()
         self.journal: Journal | None = None
         self.lock = threading.RLock()

@@ -7,18 +7,50 @@ import concurrent.futures
 import contextvars
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from operator import attrgetter
 
 from pytest_alchemy import clock
-from pytest_alchemy.driver import AsyncDriver, BlockingDriver, Driver, run_blocking
+from pytest_alchemy.driver import (
+    AsyncDriver,
+    BlockingDriver,
+    DaemonThreads,
+    Driver,
+    run_blocking,
+)
 from pytest_alchemy.entry import Owned
-from pytest_alchemy.errors import BlockedError, DestroyError
-from pytest_alchemy.lifecycle import destroy, summary
+from pytest_alchemy.errors import (
+    BlockedError,
+    DestroyError,
+    MayStillAppearError,
+    OtherWorldError,
+)
+from pytest_alchemy.lifecycle import destroy, note_failure, summary
 from pytest_alchemy.order import DestroyOrder
+from pytest_alchemy.retry import advise, backoff
 from pytest_alchemy.settings import Strategy
+from pytest_alchemy.timelimit import Alarm
 
 AT_ONCE = 64
 """How many things are destroyed at the same time, at most."""
+
+PATIENCE = 60.0
+"""How long a teardown without a time limit waits and tries while nothing is destroyed, in seconds."""
+
+HOOK_LIMIT = 30.0
+"""How long one destroy may take, in seconds; less if the teardown has less time left."""
+
+GRACE = 0.5
+"""How much later what cannot be cut off gently is cut off, in seconds."""
+
+TRIES = 3
+"""How often a destroy is tried that fails without an answer that would make patience worth it."""
+
+FIRST_WAIT = 0.05
+"""How long to wait before the second of them, in seconds."""
+
+# What trying again cannot help.
+_FINAL = (MayStillAppearError, OtherWorldError, TimeoutError)
 
 
 @dataclass(slots=True)
@@ -28,12 +60,14 @@ class Failure:
     owned: Owned
     error: BaseException | None
     blockers: tuple[str, ...] = ()
+    attempts: int = 1
 
     @property
     def reason(self) -> str:
         if self.error is None:
             return f"still needed by {', '.join(self.blockers)}"
-        return summary(self.error)
+        tried = f" (tried {self.attempts} times)" if self.attempts > 1 else ""
+        return summary(self.error) + tried
 
     def as_error(self) -> DestroyError:
         if self.error is None:
@@ -69,44 +103,106 @@ class Teardown:
     """
     One pass over things to destroy.
 
+    Each is tried again where that may help: after 429 and 5xx as the provider asks, with one pause for everybody who
+    calls it, and a few times after any other error. Nothing waits beyond the time of the whole pass, and a hook that
+    hangs is cut off early enough to leave time for the others.
+
     Args:
         things: Everything to destroy, in order of creation.
         driver: How hooks are called.
-        timeout: Longest time for all of it, in seconds; None for no limit.
+        timeout: Longest time for all of it, in seconds; None to go on for as long as something is destroyed every
+            `PATIENCE` seconds.
     """
 
     def __init__(self, things: Sequence[Owned], driver: Driver, timeout: float | None) -> None:
         self._order = DestroyOrder(things)
         self._among = set(things)
         self._driver = driver
-        self._deadline = None if timeout is None else clock.monotonic() + timeout
         self._timeout = timeout
+        self._deadline = clock.monotonic() + (PATIENCE if timeout is None else timeout)
+        self._alarm = Alarm()
         self._outcome = Outcome()
 
     async def run(self, strategy: Strategy) -> Outcome:
         """Destroy everything that can be destroyed; errors are in the outcome, interrupts are raised."""
-        if strategy == "sequential":
-            while thing := self._order.take():
-                self._done(thing, await self._one(thing, self._driver))
-        elif isinstance(self._driver, BlockingDriver):
-            self._in_threads()
-        else:
-            await self._in_tasks()
+        with self._alarm:
+            if strategy == "sequential":
+                while thing := self._order.take():
+                    self._done(thing, await self._inline(thing))
+            elif isinstance(self._driver, BlockingDriver):
+                self._in_threads()
+            else:
+                await self._in_tasks()
         return self._outcome
 
-    async def _one(self, thing: Owned, driver: Driver) -> Failure | None:
+    async def _inline(self, thing: Owned) -> Failure | None:
+        """Destroy *thing* in this thread, in half of the time that is left: if it hangs, the others get the rest."""
+        try:
+            return await self._one(thing, self._driver, share=0.5, alarm=self._alarm)
+        finally:
+            self._alarm.set(None)
+
+    async def _one(
+        self, thing: Owned, driver: Driver, *, share: float = 1.0, alarm: Alarm | None = None
+    ) -> Failure | None:
         if blockers := self._blockers(thing):
             return Failure(thing, None, blockers)
-        left = None if self._deadline is None else self._deadline - clock.monotonic()
-        if left is not None and left <= 0:
-            return Failure(
-                thing, TimeoutError(f"the teardown timeout of {self._timeout} s was over")
-            )
+        pauses = thing.scope.root.pauses
+        for attempt in count(1):
+            error: Exception | None = None
+            if (paused := pauses.left(thing.provider)) > 0:
+                error = await self._wait(paused, driver)
+            if error is None:
+                error = await self._attempt(thing, driver, share, alarm)
+            if error is None:
+                return None
+            wait = self._wait_before_retry(thing, error, attempt)
+            if wait is None or await self._wait(wait, driver) is not None:
+                note_failure(thing, error, attempt)
+                return Failure(thing, error, attempts=attempt)
+            thing.scope.root.counts.retried += 1
+        raise AssertionError("unreachable")
+
+    async def _attempt(
+        self, thing: Owned, driver: Driver, share: float, alarm: Alarm | None
+    ) -> Exception | None:
+        left = self._deadline - clock.monotonic()
+        if left <= 0:
+            return TimeoutError(f"the time for the teardown was over{self._limit()}")
+        limit = min(HOOK_LIMIT, left * share)
+        if alarm is not None:
+            alarm.set(limit + GRACE)
         try:
-            await destroy(thing, driver, left)
+            await destroy(thing, driver, limit)
         except Exception as error:
-            return Failure(thing, error)
+            return error
         return None
+
+    def _wait_before_retry(self, thing: Owned, error: Exception, attempt: int) -> float | None:
+        """Return how long to wait before trying again, in seconds; None if that does not help."""
+        if isinstance(error, _FINAL):
+            return None
+        advice = advise(error, now=clock.now())
+        if not advice.again or (attempt >= TRIES and not advice.answered):
+            return None
+        wait = advice.wait
+        if wait is None:
+            wait = backoff(attempt) if advice.answered else backoff(attempt, base=FIRST_WAIT)
+        if advice.throttled:
+            thing.scope.root.pauses.extend(thing.provider, wait)
+        return wait
+
+    async def _wait(self, seconds: float, driver: Driver) -> Exception | None:
+        """Wait, unless that would take longer than there is time."""
+        left = self._deadline - clock.monotonic()
+        if seconds >= left:
+            return TimeoutError(f"it has to wait for {seconds:g} s, and there are {max(0.0, left):.1f} s left")
+        if seconds > 0:
+            await driver.sleep(seconds)
+        return None
+
+    def _limit(self) -> str:
+        return "" if self._timeout is None else f" (teardown_timeout {self._timeout:g} s)"
 
     def _blockers(self, thing: Owned) -> tuple[str, ...]:
         inside = [blocker.title for blocker in self._order.blockers(thing)]
@@ -119,41 +215,49 @@ class Teardown:
         self._order.done(thing, gone=failure is None)
         if failure is None:
             self._outcome.destroyed += 1
+            if self._timeout is None:
+                self._deadline = clock.monotonic() + PATIENCE
         else:
             self._outcome.failures.append(failure)
 
     def _in_threads(self) -> None:
-        with concurrent.futures.ThreadPoolExecutor(AT_ONCE, "alchemy-destroy") as pool:
-            running: dict[concurrent.futures.Future[Failure | None], Owned] = {}
+        threads = DaemonThreads()
+        running: dict[concurrent.futures.Future[Failure | None], Owned] = {}
+        while self._order:
+            while len(running) < AT_ONCE and (
+                thing := self._order.take(something_runs=bool(running))
+            ):
+                if thing.parallel:
+                    context = contextvars.copy_context()
+                    steps = self._one(thing, self._driver)
+                    running[threads.submit(context.run, run_blocking, steps)] = thing
+                else:
+                    self._done(thing, run_blocking(self._inline(thing)))
+            left = max(0.0, self._deadline + GRACE - clock.monotonic())
+            ended = concurrent.futures.wait(running, left, return_when="FIRST_COMPLETED").done
+            for future in ended:
+                self._done(running.pop(future), future.result())
+            if running and not ended:  # they hang, and their threads with them
+                for thing in running.values():
+                    error = TimeoutError(f"it hung and was left behind{self._limit()}")
+                    note_failure(thing, error, 1)
+                    self._done(thing, Failure(thing, error))
+                running.clear()
+
+    async def _in_tasks(self) -> None:
+        inline = self._driver
+        threaded = AsyncDriver(DaemonThreads())
+        running: dict[asyncio.Task[Failure | None], Owned] = {}
+        try:
             while self._order:
                 while len(running) < AT_ONCE and (
                     thing := self._order.take(something_runs=bool(running))
                 ):
-                    if thing.parallel:
-                        context = contextvars.copy_context()
-                        steps = self._one(thing, self._driver)
-                        running[pool.submit(context.run, run_blocking, steps)] = thing
-                    else:
-                        self._done(thing, run_blocking(self._one(thing, self._driver)))
-                ended = concurrent.futures.wait(running, return_when="FIRST_COMPLETED").done
-                for future in ended:
-                    self._done(running.pop(future), future.result())
-
-    async def _in_tasks(self) -> None:
-        inline = self._driver
-        with concurrent.futures.ThreadPoolExecutor(AT_ONCE, "alchemy-destroy") as pool:
-            threaded = AsyncDriver(pool)
-            running: dict[asyncio.Task[Failure | None], Owned] = {}
-            try:
-                while self._order:
-                    while len(running) < AT_ONCE and (
-                        thing := self._order.take(something_runs=bool(running))
-                    ):
-                        driver = threaded if thing.parallel else inline
-                        running[asyncio.create_task(self._one(thing, driver))] = thing
-                    ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                    for task in ended:
-                        self._done(running.pop(task), task.result())
-            finally:
-                for task in running:
-                    task.cancel()
+                    driver = threaded if thing.parallel else inline
+                    running[asyncio.create_task(self._one(thing, driver))] = thing
+                ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    self._done(running.pop(task), task.result())
+        finally:
+            for task in running:
+                task.cancel()

@@ -16,7 +16,7 @@ import enum
 import types
 import typing
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -241,19 +241,23 @@ class _Fields(Shape):
 
 
 class _Literal(Shape):
-    """One of some texts, numbers, or None."""
+    """One of some values."""
 
     def __init__(self, values: tuple[Any, ...]) -> None:
         self.values = values
 
     def accept(self, value: Any, path: str) -> Any:
-        if any(value == known and type(value) is type(known) for known in self.values):
-            return value
-        known = " or ".join(map(repr, self.values))
-        raise Mismatch(path, f"has to be {known}, not {_describe(value)}")
+        return self._found(self.values, value, path)
 
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
-        return self.accept(data, path)
+        return self._found([plain(value) for value in self.values], data, path)
+
+    def _found(self, forms: Sequence[Any], value: Any, path: str) -> Any:
+        for known, form in zip(self.values, forms, strict=True):
+            if value == form and type(value) is type(form):
+                return known
+        expected = " or ".join(map(repr, self.values))
+        raise Mismatch(path, f"has to be {expected}, not {_describe(value)}")
 
 
 class _Enum(_Instance):
@@ -304,9 +308,7 @@ def shape_of(annotation: Any) -> Shape:
     origin = typing.get_origin(annotation)
     if origin is typing.Union or origin is types.UnionType:
         return _Union([shape_of(arg) for arg in typing.get_args(annotation)], _name(annotation))
-    if origin is typing.Literal and not any(
-        isinstance(x, enum.Enum) for x in typing.get_args(annotation)
-    ):
+    if origin is typing.Literal:
         return _Literal(typing.get_args(annotation))
     if origin is not None and (container := _container(origin, annotation)):
         return container
@@ -398,9 +400,15 @@ def _mismatch(error: msgspec.ValidationError, path: str) -> Mismatch:
 
 
 def _name(annotation: Any) -> str:
-    if isinstance(annotation, type) and not typing.get_args(annotation):
-        return annotation.__name__
-    return str(annotation).replace("typing.", "")
+    """Return how messages call *annotation*: classes without their modules."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Union or origin is types.UnionType:
+        return " | ".join(map(_name, args))
+    if isinstance(origin, type) and args:
+        return f"{origin.__name__}[{', '.join(map(_name, args))}]"
+    if isinstance(annotation, type):
+        return "None" if annotation is types.NoneType else annotation.__name__
+    return "..." if annotation is Ellipsis else str(annotation).replace("typing.", "")
 
 
 def _describe(value: Any) -> str:

@@ -1,5 +1,6 @@
 """
-The pytest plugin's entry: loaded by every pytest run, so it imports nothing heavy and does nothing until a scope is used.
+The pytest plugin's entry: loaded by every pytest run, so it imports nothing heavy and does nothing until a scope
+is used.
 
 What a run that uses scopes needs is imported by `activate`, when the first test that asks for one is collected.
 """
@@ -50,7 +51,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
         from .controller import Controller
 
-        config.pluginmanager.register(Controller(config, config.stash[OPTIONS]), "alchemy_controller")
+        config.pluginmanager.register(
+            Controller(config, config.stash[OPTIONS]), "alchemy_controller"
+        )
 
 
 @pytest.hookimpl(trylast=True)

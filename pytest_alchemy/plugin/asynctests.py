@@ -61,7 +61,9 @@ def companions(config: pytest.Config) -> types.ModuleType:
     return module
 
 
-def guarded(body: Callable[..., Any], cancel_with: Callable[[Callable[[], None] | None], None], anyio: bool) -> Any:
+def guarded(
+    body: Callable[..., Any], cancel_with: Callable[[Callable[[], None] | None], None], anyio: bool
+) -> Any:
     """
     Return *body*, an async test, so that it can be cancelled from outside.
 
@@ -76,22 +78,28 @@ def guarded(body: Callable[..., Any], cancel_with: Callable[[Callable[[], None] 
 
     @functools.wraps(body)
     async def guard(*args: Any, **kwargs: Any) -> Any:
-        loop = asyncio.get_running_loop()
+        __tracebackhide__ = True
+        call = functools.partial(_call_in, asyncio.get_running_loop())
         try:
             if not anyio:
                 task = asyncio.current_task()
                 assert task is not None
-                cancel_with(lambda: loop.is_closed() or loop.call_soon_threadsafe(task.cancel))  # type: ignore[func-returns-value]
+                cancel_with(functools.partial(call, task.cancel))
                 return await body(*args, **kwargs)
             from anyio import CancelScope
 
             with CancelScope() as scope:
-                cancel_with(lambda: loop.is_closed() or loop.call_soon_threadsafe(scope.cancel))  # type: ignore[func-returns-value]
+                cancel_with(functools.partial(call, scope.cancel))
                 return await body(*args, **kwargs)
         finally:
             cancel_with(None)
 
     return guard
+
+
+def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function)
 
 
 def _companion() -> Callable[[pytest.FixtureRequest], AsyncIterator[None]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from pytest_alchemy.names import new_run
 from pytest_alchemy.report.facts import Fact, FactBook
 
 from .options import Options
+from .reaping import Reaping
 from .reporting import Reporter
 from .signals import end_on_sigterm
 
@@ -38,9 +38,8 @@ class Controller:
         self._config, self._options = config, options
         self._run = new_run(LIFETIME)
         self._book = FactBook()
-        self._reaps: dict[Path, Future[list[Fact]]] = {}
+        self._reaps: dict[Path, Reaping] = {}
         self._died_in: dict[str, str] = {}
-        self._threads: ThreadPoolExecutor | None = None
         self._finished = False
         reporter = Reporter(config, options, self._book, self._run.id, self._finish)
         config.pluginmanager.register(reporter, "alchemy_reporter")
@@ -71,7 +70,7 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         """Remember which test a worker died in."""
-        self._died_in[report.node.gateway.id] = crashitem  # type: ignore[attr-defined]  # set by xdist
+        self._died_in[report.node.gateway.id] = crashitem
 
     def _finish(self) -> None:
         """Wait for what is being reaped, and reap what nobody told of; only the first call does anything."""
@@ -80,12 +79,17 @@ class Controller:
         self._finished = True
         # On Ctrl-C xdist does not say which workers went down.
         # A folder whose reaping has ended is gone already; what it held is still to be told.
-        folders, shared = dict.fromkeys([*self._reaps, *self._folders("*")]), list(self._folders("run"))
+        folders, shared = (
+            dict.fromkeys([*self._reaps, *self._folders("*")]),
+            list(self._folders("run")),
+        )
         give_up = clock.monotonic() + PATIENCE
         reaps = [self._submit(folder) for folder in folders if folder not in shared]
         for fact in self._results(reaps, give_up):
             if fact.what == "reaped" and fact.test == self._died_in.get(fact.worker):
-                self._book.count(created=1)  # the worker died before it could tell of what this test made
+                self._book.count(
+                    created=1
+                )  # the worker died before it could tell of what this test made
             self._book.add(self._explained(fact))
         # Last, because the workers' resources may lie in the account that it holds. Its end is no accident.
         for fact in self._results([self._submit(folder) for folder in shared], give_up):
@@ -93,15 +97,10 @@ class Controller:
                 self._book.count(destroyed=1)
             else:
                 self._book.add(fact)
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _results(self, reaps: list[Future[list[Fact]]], give_up: float) -> Iterator[Fact]:
+    def _results(self, reaps: list[Reaping], give_up: float) -> Iterator[Fact]:
         for reap in reaps:
-            try:
-                yield from reap.result(timeout=max(0.0, give_up - clock.monotonic()))
-            except TimeoutError:
-                pass  # its process goes on without us
+            yield from reap.facts(give_up - clock.monotonic())
 
     def _explained(self, fact: Fact) -> Fact:
         """Return *fact* with the test that its worker died in."""
@@ -119,22 +118,7 @@ class Controller:
         # A folder whose stage has an uncommon name ends in a digest of it.
         yield from sorted(self._options.root.glob(f"*/*-{worker}-{self._run.id}*"))
 
-    def _submit(self, folder: Path) -> Future[list[Fact]]:
+    def _submit(self, folder: Path) -> Reaping:
         if folder not in self._reaps:
-            if self._threads is None:
-                self._threads = ThreadPoolExecutor(4, "alchemy-reap")
-            self._reaps[folder] = self._threads.submit(_reap_folder, folder)
+            self._reaps[folder] = Reaping(folder, PATIENCE)
         return self._reaps[folder]
-
-
-def _reap_folder(folder: Path) -> list[Fact]:
-    """Reap the stage in *folder* and return what became of each thing in it."""
-    from pytest_alchemy.recovery.process import reap_in_process
-
-    started = clock.monotonic()
-    found = []
-    for line in reap_in_process(folder, PATIENCE):
-        if line["what"] != "error":
-            seconds = clock.monotonic() - started
-            found.append(Fact(what=line["what"], reason=line["reason"], seconds=seconds, **line["facts"]))
-    return found

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from .session import Session
 
 NAMES = frozenset(
-    {"alchemy_app", "alchemy_stage", "alchemy_module", "alchemy_class", "alchemy_scope", "fake_cloudflare"}
+    {
+        "alchemy_app",
+        "alchemy_stage",
+        "alchemy_module",
+        "alchemy_class",
+        "alchemy_scope",
+        "fake_cloudflare",
+    }
 )
 
 
@@ -53,7 +60,9 @@ def alchemy_app(request: pytest.FixtureRequest) -> Iterator[Scope]:
 
 
 @pytest.fixture
-def fake_cloudflare(request: pytest.FixtureRequest, alchemy_scope: Scope) -> Iterator[FakeCloudflare]:
+def fake_cloudflare(
+    request: pytest.FixtureRequest, alchemy_scope: Scope
+) -> Iterator[FakeCloudflare]:
     """
     The fake Cloudflare account of this test: its inventory, its requests, and faults to inject.
 

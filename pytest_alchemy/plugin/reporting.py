@@ -27,7 +27,12 @@ class Reporter:
     """
 
     def __init__(
-        self, config: pytest.Config, options: Options, book: FactBook, run: str, finish: Callable[[], None]
+        self,
+        config: pytest.Config,
+        options: Options,
+        book: FactBook,
+        run: str,
+        finish: Callable[[], None],
     ) -> None:
         self._config, self._options, self._book, self._run = config, options, book, run
         self._finish = finish

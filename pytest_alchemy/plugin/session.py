@@ -12,12 +12,13 @@ import pytest
 from pytest_alchemy import clock, records
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import BlockingDriver, run_blocking
+from pytest_alchemy.entry import Owned
 from pytest_alchemy.names import Run, new_run
 from pytest_alchemy.report.facts import Fact, FactBook
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
-from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.shared import SharedScope
+from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.board import Board
 from pytest_alchemy.teardown import Outcome
 
@@ -62,9 +63,9 @@ class Session:
         self._attempts: Counter[tuple[str, str]] = Counter()
         self._counted = (0, 0)
         self._kept: set[Stage] = set()
+        self._kept_things: set[Owned] = set()
         self._finished = False
         self._shares_account = False
-        self._app: Scope | None = None
         self._unfinished: set[Stage] = set()
         self._interrupted: float | None = None
 
@@ -102,10 +103,11 @@ class Session:
         """Yield the scope of the whole run; under xdist the controller destroys it after the last worker."""
         settings = self.settings(None)
         if self.worker == "main":
-            self._app = self._scope(settings, "", worker=RUN)
-            yield self._app
+            scope = self._scope(settings, "", worker=RUN)
             # It goes last, as under xdist: what lives in `alchemy_stage` may need it, whichever was asked for first.
-            self._app.start_closing()
+            self._open = {scope: None, **self._open}
+            yield scope
+            scope.start_closing()
         else:
             stage = self._stages.stage(self._stages.with_shared_account(settings), RUN)
             shared = SharedScope(stage)
@@ -146,28 +148,31 @@ class Session:
     def scope_over(self, scope: Scope, outcome: Outcome) -> None:
         """Note how the teardown of *scope* ended."""
         self._open.pop(scope, None)
+        needed: dict[Owned, str] = {}
         for failure in outcome.failures:
-            if self._interrupted is not None and failure.owned.recorded:
+            owned, reason = failure.owned, failure.reason
+            if failure.error is None and not self._kept_things.isdisjoint(owned.needed_by or ()):
+                self._kept_things.add(owned)  # so that what it needs itself is told as kept, too
+                needed[owned] = reason
+            elif self._interrupted is not None and owned.recorded:
                 self._unfinished.add(scope.root)
-                self.book.add(self._fact("unfinished", failure.owned.facts(), failure.reason))
+                self.book.add(self._fact("unfinished", owned.facts(), reason))
             else:
-                self.book.add(self._fact("leaked", failure.owned.facts(), failure.reason))
+                self.book.add(self._fact("leaked", owned.facts(), reason))
+        self._keep(scope, needed)
 
     def keeps(self, scope: Scope, item: pytest.Item) -> bool:
         """Keep what *scope* owns if that was asked for, and tell whether it was."""
         wanted = scope.settings.keep
-        if scope not in self._open or wanted == "never" or (wanted == "failed" and not item.stash.get(FAILED, False)):
+        if (
+            scope not in self._open
+            or wanted == "never"
+            or (wanted == "failed" and not item.stash.get(FAILED, False))
+        ):
             return False
-        things = list(scope.subtree())
         scope.start_closing()
         self._open.pop(scope)
-        if things:
-            self._kept.add(scope.root)
-            if any(thing.recorded for thing in things):
-                scope.root.record(records.Kept(scope.place, self.run.expires))
-        for thing in things:
-            lost = "" if thing.recorded else "It is in memory and ends with this process: --alchemy-fake-account FILE"
-            self.book.add(self._fact("kept", thing.facts(), f"keep={wanted!r}", hint=lost))
+        self._keep(scope, dict.fromkeys(scope.subtree(), f"keep={wanted!r}"))
         return True
 
     def drain(self) -> dict[str, Any]:
@@ -185,7 +190,7 @@ class Session:
             return
         self._finished = True
         try:
-            for scope in sorted(reversed(self._open), key=lambda scope: scope is self._app):
+            for scope in reversed(list(self._open)):
                 self._close(scope)
         finally:
             self._hand_over()
@@ -207,9 +212,27 @@ class Session:
         self.book.count(scopes=1)
         return scope
 
+    def _keep(self, scope: Scope, things: dict[Owned, str]) -> None:
+        """Record that *things* in *scope* stay, each with the reason why."""
+        if not things:
+            return
+        self._kept.add(scope.root)
+        self._kept_things.update(things)
+        if any(thing.recorded for thing in things):
+            scope.root.record(records.Kept(scope.place, self.run.expires))
+        for thing, reason in things.items():
+            lost = (
+                ""
+                if thing.recorded
+                else "It is in memory and ends with this process: --alchemy-fake-account FILE"
+            )
+            self.book.add(self._fact("kept", thing.facts(), reason, hint=lost))
+
     def _close(self, scope: Scope) -> None:
         if not self.is_over(scope):
-            self.scope_over(scope, run_blocking(scope.close(BlockingDriver(), **self.closing(scope))))
+            self.scope_over(
+                scope, run_blocking(scope.close(BlockingDriver(), **self.closing(scope)))
+            )
 
     def _hand_over(self) -> None:
         """Leave to the watchdog what a second interrupt left open."""
@@ -217,7 +240,9 @@ class Session:
             for owned in scope.subtree():
                 if owned.recorded:
                     self._unfinished.add(scope.root)
-                    self.book.add(self._fact("unfinished", owned.facts(), "the teardown was interrupted"))
+                    self.book.add(
+                        self._fact("unfinished", owned.facts(), "the teardown was interrupted")
+                    )
         self._open.clear()
 
     def _count(self) -> None:
@@ -261,6 +286,7 @@ class Hooks:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Make the body of an async test cancellable, and undo what a body did to the current scope."""
+        __tracebackhide__ = True
         test = item.stash.get(TEST_SCOPE, None)
         undo: Callable[[], None] | None = test.guard() if test else None
         before = current.get()
@@ -272,16 +298,17 @@ class Hooks:
                 undo()
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Note which test failed, and send what happened along with the report of the teardown."""
         report = yield
         if report.when == "setup":
             item.stash[FAILED] = report.failed
         elif report.when == "call":
             item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
-        elif hasattr(self._session.config, "workerinput"):
-            if facts := self._session.drain():
-                report.alchemy = facts  # type: ignore[attr-defined]  # plain data crosses to the controller
+        elif hasattr(self._session.config, "workerinput") and (facts := self._session.drain()):
+            report.alchemy = facts  # type: ignore[attr-defined]  # plain data crosses to the controller
         return report
 
     def pytest_keyboard_interrupt(self) -> None:

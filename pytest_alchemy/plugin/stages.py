@@ -10,11 +10,13 @@ from typing import Any
 
 from pytest_alchemy.names import Run
 from pytest_alchemy.records import StageOpened
+from pytest_alchemy.pauses import Pauses
 from pytest_alchemy.recovery.process import Watch
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.folders import ACCOUNT, Root
 from pytest_alchemy.state.journal import FileJournal
+from pytest_alchemy.state.runpauses import RunPauses
 from pytest_alchemy.state.stagefiles import StageFiles
 
 from .options import Options
@@ -38,6 +40,9 @@ class Stages:
         self._options, self._run, self._worker, self._program = options, run, worker, program
         self._stages: dict[tuple[Any, ...], tuple[Stage, StageFiles]] = {}
         self._account: str | None = None
+        self._pauses = Pauses()
+        if worker != "main":
+            self._pauses = RunPauses(options.root, options.app, f"{options.stage}-{RUN}-{run.id}")
         # The controller cleans up after its workers while it lives.
         self._watch = Watch(patron=0 if worker == "main" else os.getppid())
 
@@ -54,7 +59,10 @@ class Stages:
             name = f"{settings.stage}-{worker}-{self._run.id}"
             plain = replace(settings, keep="never", teardown_timeout=None)
             opened = partial(self._open, files, shared)
-            self._stages[key] = (Stage(plain, name, self._run, self._program, opened, self._worker), files)
+            self._stages[key] = (
+                Stage(plain, name, self._run, self._program, opened, self._worker),
+                files,
+            )
         return self._stages[key][0]
 
     def with_shared_account(self, settings: Settings) -> Settings:

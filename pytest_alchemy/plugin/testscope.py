@@ -110,8 +110,10 @@ class TestScope:
         """Give a body that was cancelled the time to end."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + BODY_GRACE
-        while not self._body_ended.is_set() and loop.time() < give_up:
-            await asyncio.sleep(0.01)
+        while not self._body_ended.is_set() and loop.time() < give_up:  # noqa: ASYNC110 # see below
+            await asyncio.sleep(
+                0.01
+            )  # the body may end in another loop, whose events this one cannot await
 
     def _refuse_inside_body(self) -> None:
         """

@@ -14,9 +14,9 @@ from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Call, Entry, Owned
 from pytest_alchemy.errors import AlchemyError, MayStillAppearError, OtherWorldError
 from pytest_alchemy.lifecycle import summary
+from pytest_alchemy.loading import load_function, load_kind
 from pytest_alchemy.names import Run, resource_key
 from pytest_alchemy.records import Deferred, Intent, KindSeen, StageOpened
-from pytest_alchemy.loading import load_function, load_kind
 from pytest_alchemy.resource import Kind, Resource
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
@@ -37,7 +37,7 @@ class Finding:
     What became of one thing in a dead stage.
 
     Attributes:
-        what: ``reaped``, ``leaked``, ``unrecoverable`` or ``kept``.
+        what: ``reaped``, ``leaked``, ``unrecoverable`` or ``kept``; ``unfinished`` comes before one of these.
         facts: What a report says of the thing.
         reason: Why it is still there, empty if it is gone.
     """
@@ -99,21 +99,34 @@ class DeadStage:
                 if thing is not None:
                     things.append(thing)
         things.sort(key=lambda thing: (thing.at, thing.seq))
+        for finding in self._destroy(things):
+            left += finding.what == "leaked"
+            yield finding
+        self._end(lock, clean=not left)
+
+    def _destroy(self, things: list[Owned]) -> Iterator[Finding]:
+        """Destroy *things* and say what became of each; what has to be waited for is told before, too."""
+        told: set[Owned] = set()
         while things:
             outcome = run_blocking(Teardown(things, self._driver, None).run("sequential"))
             failed = {failure.owned: failure for failure in outcome.failures}
-            for thing in things:
-                if thing not in failed:
-                    yield Finding("reaped", thing.facts())
-            again = [f for f in outcome.failures if _may_appear(f)]
-            for failure in outcome.failures:
-                if failure not in again:
-                    left += 1
-                    yield Finding("leaked", failure.owned.facts(), failure.reason)
-            things = [failure.owned for failure in again]
+            yield from (Finding("reaped", thing.facts()) for thing in things if thing not in failed)
+            # What is only needed by something that may still appear gets another turn, too.
+            waits = any(_may_appear(failure) for failure in failed.values())
+            again = {
+                thing
+                for thing, f in failed.items()
+                if waits and (f.error is None or _may_appear(f))
+            }
+            for thing, failure in failed.items():
+                if thing not in again:
+                    yield Finding("leaked", thing.facts(), failure.reason)
+                elif thing not in told:
+                    yield Finding("unfinished", thing.facts(), failure.reason)
+            told |= again
+            things = [thing for thing in things if thing in again]
             if things:
                 time.sleep(LOOK_AGAIN)
-        self._end(lock, clean=not left)
 
     def _open(self, path: Path) -> _Book | None:
         contents = read_journal(path, self._key)
@@ -125,7 +138,12 @@ class DeadStage:
         run = Run(header.run, header.expires) if header.run else None
         program = Program(folder=header.folder)
         stage = Stage(
-            Settings(**header.settings), header.stage, run, program, lambda _: journal, worker=header.worker
+            Settings(**header.settings),
+            header.stage,
+            run,
+            program,
+            lambda _: journal,
+            worker=header.worker,
         )
         return _Book(journal, header, fold(contents.records), stage)
 
@@ -153,7 +171,9 @@ class DeadStage:
         kind = load_kind(book.state.kinds[intent.kind])
         resource = kind.revive(intent.id, live.props, live.outputs or {}, self._resolve)
         scope = _scope_at(book, intent.path)
-        entry = Entry.recalled(scope, kind, resource, intent, created=live.created, settled=live.settled)
+        entry = Entry.recalled(
+            scope, kind, resource, intent, created=live.created, settled=live.settled
+        )
         _check_world(kind, resource, intent)
         scope.owned[kind.name, intent.id] = entry
         book.entries[intent.seq] = entry
@@ -178,7 +198,9 @@ class DeadStage:
                 turn.unlink(missing_ok=True)
             shutil.rmtree(self.folder / ACCOUNT, ignore_errors=True)
             (self.folder / LOG).unlink(missing_ok=True)
-            self._root.remove_if_empty(self.folder, journals=[b.journal.path for b in self._books], lock=lock)
+            self._root.remove_if_empty(
+                self.folder, journals=[b.journal.path for b in self._books], lock=lock
+            )
         else:
             lock.release()
 
@@ -212,7 +234,11 @@ def _scope_at(book: _Book, place: tuple[str, ...]) -> Scope:
     if place not in book.scopes:
         parent = _scope_at(book, place[:-1]) if len(place) > 1 else None
         last = place[-1] if place else ""
-        owner = _entry_with_key(parent, last.removesuffix(":")) if parent and last.endswith(":") else None
+        owner = (
+            _entry_with_key(parent, last.removesuffix(":"))
+            if parent and last.endswith(":")
+            else None
+        )
         if owner is not None:
             book.scopes[place] = owner.own_scope()
         else:

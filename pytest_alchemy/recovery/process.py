@@ -24,7 +24,13 @@ PATIENCE_OF_OWNERS = 12.0
 """How long a watchdog leaves the stages of a dead xdist worker to the controller, in seconds."""
 
 # Programs that clean up after a CI job find its processes by these variables, and would kill the watchdog first.
-_TRACKERS = ("RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE", "JENKINS_SERVER_COOKIE", "BUILD_ID", "HUDSON_COOKIE")
+_TRACKERS = (
+    "RUNNER_TRACKING_ID",
+    "JENKINS_NODE_COOKIE",
+    "JENKINS_SERVER_COOKIE",
+    "BUILD_ID",
+    "HUDSON_COOKIE",
+)
 
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); import runpy; "
@@ -47,11 +53,13 @@ def reap_in_process(folder: Path, timeout: float) -> Iterator[dict[str, Any]]:
     """
     Reap the stage in *folder* in a process of its own, which outlives this one if it has to, and yield what it says.
 
+    What has no ``facts`` is about the stage as a whole: nothing, or no more, could be done there.
+
     Args:
         folder: The stage's folder.
         timeout: How long it may wait for the stage's lock, in seconds.
     """
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 # this very Python, with arguments of ours
         [*reaper(timeout), str(folder)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -63,7 +71,9 @@ def reap_in_process(folder: Path, timeout: float) -> Iterator[dict[str, Any]]:
     with process.stdout:
         for line in process.stdout:
             yield json.loads(line)
-    process.wait()
+    if process.wait():
+        reason = f"the process that was to destroy what is in it ended with exit code {process.returncode}"
+        yield {"what": "unrecoverable", "reason": reason}
 
 
 def environment() -> dict[str, str]:
@@ -135,8 +145,14 @@ class Watch:
 
     def _start(self) -> subprocess.Popen[bytes]:
         words = [AFTER_OWNER, self._patron, PATIENCE_OF_OWNERS, LOG, *reaper(PATIENCE_FOR_LOCK)]
-        return subprocess.Popen(
-            [sys.executable, "-S", "-E", str(_PACKAGE / "pytest_alchemy" / "watchdog.py"), *map(str, words)],
+        return subprocess.Popen(  # noqa: S603 # this very Python, with arguments of ours
+            [
+                sys.executable,
+                "-S",
+                "-E",
+                str(_PACKAGE / "pytest_alchemy" / "watchdog.py"),
+                *map(str, words),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -129,9 +129,10 @@ def resolve(first: Fact, second: Fact) -> Fact:
     """
     Return what is to be told of one thing that was reported twice.
 
-    The more final fact is told, and between equals the later one: untracked, kept, unfinished, leaked, unrecoverable, reaped.
-    So a leak that somebody could reap in the end is not a leak, whichever report arrives first. Who made the thing,
-    where and when is taken from the other fact if the one that is told does not know it.
+    The more final fact is told, and between equals the later one: untracked, kept, unfinished, leaked,
+    unrecoverable, reaped. So a leak that somebody could reap in the end is not a leak, whichever report arrives
+    first. Who made the thing, where and when is taken from the other fact if the one that is told does not know it;
+    why it is still there, if both say the same became of it.
 
     Args:
         first: What was known so far.
@@ -140,8 +141,11 @@ def resolve(first: Fact, second: Fact) -> Fact:
     told, other = second, first
     if _FINALITY.index(first.what) > _FINALITY.index(second.what):
         told, other = first, second
+    same = told.what == other.what
     return replace(
         told,
+        reason=told.reason or (other.reason if same else ""),
+        hint=told.hint or (other.hint if same else ""),
         profile=told.profile or other.profile,
         world=told.world or other.world,
         worker=told.worker or other.worker,

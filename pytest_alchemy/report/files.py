@@ -4,8 +4,8 @@ The report as programs read it: ``leaks.json``.
 Names of fields do not change within one number of ``schema``; new ones may join them::
 
     {"schema": 1, "app": "my-app", "run": "k3f9x2ab", "written_at": "2026-03-01T12:05:00+00:00",
-     "counts": {"scopes": 9, "created": 214, "destroyed": 211, "leaked": 2, "unrecoverable": 0, "unfinished": 0, "reaped": 1,
-                "untracked": 0, "kept": 0},
+     "counts": {"scopes": 9, "created": 214, "destroyed": 211, "leaked": 2, "unrecoverable": 0, "unfinished": 0,
+                "reaped": 1, "untracked": 0, "kept": 0},
      "facts": [{"what": "leaked", "kind": "D1Database", "id": "orders", "name": "...", "scope": "...",
                 "stage": "...", "app": "my-app", "profile": "default", "world": "...", "worker": "gw0",
                 "test": "tests/test_a.py::test_b", "reason": "...", "hint": "...", "seconds": 0.0,

@@ -49,12 +49,14 @@ class disk:  # noqa: N801  # reads like the module it stands for
     cut = staticmethod(_system.ftruncate)
     fstat = staticmethod(_system.fstat)
     lstat = staticmethod(_system.lstat)
+    utime = staticmethod(_system.utime)
     access = staticmethod(_system.access)
     mkdir = staticmethod(_system.mkdir)
     rmdir = staticmethod(_system.rmdir)
     listdir = staticmethod(_system.listdir)
     unlink = staticmethod(_system.unlink)
     link = staticmethod(_system.link)
+    replace = staticmethod(_system.replace)
     chmod = staticmethod(_system.chmod)
     fsync = staticmethod(_system.fsync)
     getpid = staticmethod(_system.getpid)
@@ -112,6 +114,14 @@ def open_regular(path: str, flags: int, mode: int = 0o600) -> int:
     return fd
 
 
+def is_link(path: str) -> bool:
+    """Whether a link stands at *path*."""
+    try:
+        return stat.S_ISLNK(disk.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
 def is_same_file(fd: int, path: str) -> bool:
     """Whether *path* still names the open file *fd*."""
     try:
@@ -119,6 +129,17 @@ def is_same_file(fd: int, path: str) -> bool:
     except OSError:
         return False
     return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+
+
+def sync_folder(folder: str) -> None:
+    """Make sure that a file that is new in *folder*, or gone from it, is so after a power cut too."""
+    if os.name != "posix":
+        return
+    fd = disk.open(folder, os.O_RDONLY)
+    try:
+        disk.fsync(fd)
+    finally:
+        disk.close(fd)
 
 
 if sys.platform == "win32":

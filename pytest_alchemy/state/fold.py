@@ -66,15 +66,20 @@ class LiveState:
     kept: list[Kept] = field(default_factory=list)
 
 
-def fold(records: Iterable[Record]) -> LiveState:
+def fold(records: Iterable[Record], before: LiveState | None = None) -> LiveState:
     """
     Return what is still owned after *records*.
 
     A create that reports back after its resource was destroyed makes it owned again: it may exist after all. A
-    line about a number that nothing opened changes nothing.
+    line about a number that nothing opened changes nothing. Folding the same records again into what they
+    amounted to changes nothing either, be it all of that or the state of only some numbers.
+
+    Args:
+        records: What happened, oldest first.
+        before: What was owned before them; it is used up.
     """
-    state = LiveState()
-    known: dict[int, Live] = {}
+    state = before or LiveState()
+    known: dict[int, Live] = dict(state.live)
     for record in records:
         match record:
             case KindSeen():

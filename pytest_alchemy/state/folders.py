@@ -71,14 +71,16 @@ class Root:
             LinkRefusedError: The root, the application's or the stage's folder is a link.
             StateFolderError: It cannot be made: the reason says why.
         """
-        folder = self.stage_path(app, stage)
+        return self._make(self.stage_path(app, stage))
+
+    def _make(self, folder: Path) -> Path:
         for _ in range(_TRIES):
             try:
                 _make_above(self.path)
-                _make_private(str(self.path))
+                make_private(str(self.path))
                 self._ignore_everything()
                 for each in (folder.parent, folder, folder / JOURNALS):
-                    _make_private(str(each))
+                    make_private(str(each))
             except FileNotFoundError:  # somebody removed an empty folder meanwhile
                 continue
             except OSError as error:
@@ -105,18 +107,41 @@ class Root:
             LinkRefusedError: A folder or the lock file is a link.
             StateFolderError: The folder cannot be made or written.
         """
+        folder = self.stage_path(app, stage)
+        return folder, self.hold(folder, holder, stage=stage, timeout=timeout, lock=lock)
+
+    def hold(
+        self,
+        folder: Path,
+        holder: Holder,
+        *,
+        stage: str = "",
+        timeout: float = 0.0,
+        lock: str = LOCK,
+    ) -> StageLock:
+        """
+        Make the stage's folder *folder* and take a lock in it, as `hold_stage` does.
+
+        Args:
+            folder: A folder in a folder of the root.
+            holder: Who takes the lock.
+            stage: Name of the stage, for messages.
+            timeout: How long to wait for another holder, in seconds.
+            lock: Name of the lock file.
+
+        Raises:
+            StageLockedError, NoRealLocksError, LinkRefusedError, StateFolderError: As `hold_stage`.
+        """
         for _ in range(_TRIES):
-            folder = self.make_stage(app, stage)
+            self._make(folder)
             held = StageLock(folder / lock, stage=stage)
             try:
                 held.acquire(holder, timeout)
             except FileNotFoundError:
                 continue
-            self.make_stage(
-                app, stage
-            )  # the journals' folder may have gone just before the lock came
-            return folder, held
-        raise StateFolderError(str(self.stage_path(app, stage)), _VANISHING)
+            self._make(folder)  # the journals' folder may have gone just before the lock came
+            return held
+        raise StateFolderError(str(folder), _VANISHING)
 
     def stages(self) -> Iterator[Path]:
         """
@@ -125,8 +150,8 @@ class Root:
         A stage's folder is one that has a place for journals. Links are passed over, and so is what vanishes
         meanwhile.
         """
-        for app in _folders_in(str(self.path)):
-            for stage in _folders_in(app):
+        for app in folders_in(str(self.path)):
+            for stage in folders_in(app):
                 if _is_folder(os.path.join(stage, JOURNALS)):
                     yield Path(stage)
 
@@ -197,15 +222,22 @@ def _make_above(path: Path) -> None:
             disk.mkdir(str(above), 0o777)
 
 
-def _make_private(path: str) -> None:
+def make_private(path: str) -> bool:
     """
     Make the folder *path* for this user alone, or check the one that is there.
 
+    Returns:
+        Whether it is new.
+
     Raises:
         FileNotFoundError: The folder above it is not there.
+        LinkRefusedError: A link stands in its place.
+        StateFolderError: It is not a folder.
     """
+    new = False
     with suppress(FileExistsError):
         disk.mkdir(path, 0o700)
+        new = True
     found = disk.lstat(path)
     if stat.S_ISLNK(found.st_mode):
         raise LinkRefusedError(path)
@@ -213,6 +245,7 @@ def _make_private(path: str) -> None:
         raise StateFolderError(path, "it is not a folder")
     if sys.platform != "win32" and found.st_mode & 0o077 and found.st_uid == os.geteuid():
         disk.chmod(path, 0o700)
+    return new
 
 
 def _remove(folder: str) -> bool:
@@ -246,7 +279,7 @@ def _is_folder(path: str) -> bool:
         return False
 
 
-def _folders_in(folder: str) -> Iterator[str]:
+def folders_in(folder: str) -> Iterator[str]:
     """Iterate over the folders in *folder* whose names do not begin with a dot; none if it is missing or a link."""
     if not _is_folder(folder):
         return

@@ -33,6 +33,7 @@ from pytest_alchemy.state.disk import (
     read_all,
     reason_of,
     sync_data,
+    sync_folder,
     write_all,
 )
 
@@ -134,7 +135,7 @@ class FileJournal:
         try:
             journal._append(header)
             if durable:
-                _sync_folder(os.path.dirname(file))
+                sync_folder(os.path.dirname(file))
         except BaseException:
             journal.close()
             disk.unlink(file)
@@ -185,12 +186,29 @@ class FileJournal:
         """
         self._append(record)
 
+    def close_at(self, lines: int) -> bool:
+        """
+        Close the file if it has *lines* lines, the first one included.
+
+        Returns:
+            False if it has others: then it stays open.
+        """
+        with self._guard:
+            if self._end[0] != lines or self._pending:
+                return False
+            with self._sync_guard:
+                self._close()
+            return True
+
     def close(self) -> None:
         """Close the file; closing twice is quiet. It stays where it is, with all it says."""
         with self._guard, self._sync_guard:
-            fd, self._fd = self._fd, -1
-            if fd >= 0 and disk.getpid() == self._pid:
-                disk.close(fd)
+            self._close()
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0 and disk.getpid() == self._pid:
+            disk.close(fd)
 
     def _append(self, record: Record | StageOpened) -> None:
         try:
@@ -353,14 +371,3 @@ def _make_file(file: str) -> int:
         except OSError as error:
             raise JournalWriteError(file, reason_of(error)) from error
     raise JournalWriteError(file, "other processes keep removing its folder")
-
-
-def _sync_folder(folder: str) -> None:
-    """Make sure that a new file in *folder* is found after a power cut."""
-    if os.name != "posix":
-        return
-    fd = disk.open(folder, os.O_RDONLY)
-    try:
-        disk.fsync(fd)
-    finally:
-        disk.close(fd)

@@ -96,6 +96,11 @@ class StageLock:
         """Whether this process holds it through this object."""
         return self._fd >= 0
 
+    @property
+    def is_good(self) -> bool:
+        """Whether it is held, and its file is still the one that anybody else would try to lock."""
+        return self.held and is_same_file(self._fd, self._name)
+
     def acquire(self, holder: Holder, timeout: float = 0.0) -> None:
         """
         Take the lock.

@@ -8,13 +8,13 @@ from tests.support.world import World, section
 
 PLUGINS = "anyio pytest_asyncio.plugin"
 
-BACKEND = '''
+BACKEND = """
 import pytest
 
 @pytest.fixture
 def anyio_backend():
     return "asyncio"
-'''
+"""
 
 
 @pytest.mark.parametrize("runner", ["asyncio", "anyio"])
@@ -196,7 +196,7 @@ def test_a_resource_that_is_never_made_is_warned_about(
         """
     )
 
-    result = world.run(plugins=PLUGINS)
+    result = world.run_apart(plugins=PLUGINS)
 
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(
@@ -222,8 +222,10 @@ def test_a_blocking_call_inside_a_coroutine_names_its_twin(
         """
     )
 
-    result = world.run(plugins=PLUGINS)
+    result = world.run_apart(plugins=PLUGINS)
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E *BlockingCallError: create() blocks*", "E *Use its twin: await acreate(...)"])
+    result.stdout.fnmatch_lines(
+        ["E *BlockingCallError: create() blocks*", "E *Use its twin: await acreate(...)"]
+    )
     assert world.log == []

@@ -8,7 +8,7 @@ from tests.support.world import World
 
 ASYNCIO = "pytest_asyncio.plugin"
 
-LOOP_SCOPES = '''
+LOOP_SCOPES = """
 import asyncio
 import pytest
 import pytest_asyncio
@@ -54,14 +54,12 @@ class TestClass:
     @staticmethod
     async def test_static(alchemy_scope):
         await AsyncFile("static")
-'''
+"""
 MADE = ["function", "module", "package", "session", "class", "again-1", "again-2", "static"]
 
 
 def steps(*ids: str) -> list[str]:
-    return [
-        line for id in ids for line in (f"create {id}", f"destroy {id} in same loop")
-    ]
+    return [line for id in ids for line in (f"create {id}", f"destroy {id} in same loop")]
 
 
 def test_asyncio_tests_end_in_their_own_loop(pytester: pytest.Pytester, world: World) -> None:
@@ -224,6 +222,91 @@ def test_a_sync_fixture_makes_things_for_an_async_test(
         # What a sync fixture made lives on a loop of ours, and that still runs.
         "destroy coroutine in same loop",
     ]
+
+
+def test_an_async_fixture_makes_things_for_a_sync_test(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        import pytest_asyncio
+        from kinds import AsyncFile, File, log
+
+        @pytest_asyncio.fixture
+        async def database(alchemy_scope):
+            yield await AsyncFile("database")
+            await alchemy_scope.acreate(AsyncFile("late"))
+            log("fixture ends")
+
+        def test_one(database, alchemy_scope):
+            alchemy_scope.create(File("plain"))
+        """
+    )
+
+    result = world.run(plugins=ASYNCIO)
+
+    result.assert_outcomes(passed=1)
+    assert world.log == [
+        *("create database", "create plain", "create late", "fixture ends"),
+        # The fixture's loop is not running any more.
+        *("destroy late in fresh loop", "destroy plain", "destroy database in fresh loop"),
+    ]
+
+
+def test_a_task_that_outlives_its_test_makes_nothing_more(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import asyncio
+        import pytest
+        from kinds import AsyncFile, WORLD, log
+        from pytest_alchemy.resource import Resource
+
+        class Slow(Resource):
+            async def create(self):
+                log("create", self.id)
+                await asyncio.sleep(0.2)
+                (WORLD / self.name).write_text(self.id)
+
+            async def destroy(self):
+                (WORLD / self.name).unlink()
+                log("destroy", self.id)
+
+        class Stuck(Slow, kind="stuck", create_timeout=0.3):
+            async def create(self):
+                log("create", self.id)
+                (WORLD / self.name).write_text(self.id)
+                await asyncio.sleep(3600)
+
+        async def make(*resources):
+            for resource in resources:
+                try:
+                    await resource
+                except Exception as error:
+                    log(type(error).__name__)
+
+        tasks = set()
+
+        @pytest.mark.asyncio(loop_scope="module")
+        @pytest.mark.parametrize("first", [Slow, Stuck])
+        async def test_one(alchemy_scope, first):
+            tasks.add(asyncio.create_task(make(first("first"), AsyncFile("second"))))
+            await asyncio.sleep(0.05)
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_later():
+            await asyncio.sleep(0.1)
+        """
+    )
+
+    result = world.run_apart(plugins=ASYNCIO, timeout=20)
+
+    result.assert_outcomes(passed=3)
+    assert "create second" not in world.log
+    assert world.log[:2] == ["create first", "destroy first"]
+    assert world.left == []
 
 
 def test_wide_scopes_serve_async_tests(pytester: pytest.Pytester, world: World) -> None:

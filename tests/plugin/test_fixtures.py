@@ -48,7 +48,14 @@ def test_every_scope_ends_with_its_fixture(pytester: pytest.Pytester, world: Wor
     result.assert_outcomes(passed=5)
     assert world.log == [
         *("create app", "create stage", "create module", "create class", "create test"),
-        *("test 1", "destroy test", "test 2 sees class", "destroy class", "test 3", "destroy module"),
+        *(
+            "test 1",
+            "destroy test",
+            "test 2 sees class",
+            "destroy class",
+            "test 3",
+            "destroy module",
+        ),
         *("create module", "test 4", "create class", "test 5", "destroy class", "destroy module"),
         *("destroy stage", "destroy app"),
     ]
@@ -129,9 +136,7 @@ def test_whoever_uses_a_scope_is_torn_down_before_it(
     assert world.log == [*used, "early ends", *used]
 
 
-def test_the_same_id_in_two_tests_names_two_things(
-    pytester: pytest.Pytester, world: World
-) -> None:
+def test_the_same_id_in_two_tests_names_two_things(pytester: pytest.Pytester, world: World) -> None:
     pytester.makepyfile(
         """
         import pytest
@@ -150,7 +155,9 @@ def test_the_same_id_in_two_tests_names_two_things(
         """
     )
 
-    result = world.run("-o", "disable_test_id_escaping_and_forfeit_all_rights_to_community_support=1")
+    result = world.run(
+        "-o", "disable_test_id_escaping_and_forfeit_all_rights_to_community_support=1"
+    )
 
     result.assert_outcomes(passed=13)
     names = [line for line in world.log if line.startswith("name")]
@@ -171,7 +178,9 @@ def test_a_leak_shows_an_odd_test_id_on_one_line(pytester: pytest.Pytester, worl
         """
     )
 
-    result = world.run("-o", "disable_test_id_escaping_and_forfeit_all_rights_to_community_support=1")
+    result = world.run(
+        "-o", "disable_test_id_escaping_and_forfeit_all_rights_to_community_support=1"
+    )
 
     result.assert_outcomes(passed=1)
     bullets = [line for line in section(result) if line.startswith("LEAKED")]
@@ -331,7 +340,9 @@ def test_scopes_do_without_the_plugins_they_work_with(
     assert not world.state.exists()
 
 
-@pytest.mark.parametrize("args", ["--collect-only", "--collect-only -n2", "--setup-plan", "--fixtures"])
+@pytest.mark.parametrize(
+    "args", ["--collect-only", "--collect-only -n2", "--setup-plan", "--fixtures"]
+)
 def test_looking_at_tests_touches_nothing(
     pytester: pytest.Pytester, world: World, args: str
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from pytest_alchemy.records import Kept
@@ -45,7 +47,9 @@ def test_marked(database):
 def test_what_failed_tests_made_stays(pytester: pytest.Pytester, world: World) -> None:
     pytester.makepyfile(test_keep=TESTS)
 
-    result = world.run("--alchemy-keep=failed", "--alchemy-leaks=fail", plugins="pytest_asyncio.plugin")
+    result = world.run(
+        "--alchemy-keep=failed", "--alchemy-leaks=fail", plugins="pytest_asyncio.plugin"
+    )
 
     result.assert_outcomes(passed=1, failed=3, errors=1)
     assert world.left == ["async", "broken", "database"]
@@ -58,7 +62,8 @@ def test_what_failed_tests_made_stays(pytester: pytest.Pytester, world: World) -
     ]
     assert lines.count("       keep='failed'") == 3
     assert len(_kept(world)) == 3
-    assert all(kept.until > 0 for kept in _kept(world))
+    tomorrow = pytest.approx(time.time() + 24 * 3600, abs=600)
+    assert [kept.expires for kept in _kept(world)] == [tomorrow] * 3
 
 
 def test_everything_stays_if_that_was_asked_for(pytester: pytest.Pytester, world: World) -> None:
@@ -88,7 +93,10 @@ def test_keeping_does_not_turn_a_green_run_red(pytester: pytest.Pytester, world:
 
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["=* 2 passed, 2 kept in *"])
-    assert "       It is in memory and ends with this process: --alchemy-fake-account FILE" in section(result)
+    assert (
+        "       It is in memory and ends with this process: --alchemy-fake-account FILE"
+        in section(result)
+    )
     assert len(_kept(world)) == 1
 
 
@@ -122,7 +130,8 @@ def test_what_something_kept_needs_stays_as_well(pytester: pytest.Pytester, worl
     assert world.left == ["database", "server"]
     lines = section(result)
     assert lines[0] == "5 created, 1 destroyed, 4 kept, 0 leaked in shop/test-*"
-    assert "       needed by Table 'second', which is kept" in lines
+    assert "       still needed by Table 'first'" in lines
+    assert "       still needed by Table 'second'" in lines
     assert len(_kept(world)) == 3
 
 

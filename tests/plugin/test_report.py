@@ -77,9 +77,7 @@ def test_a_clean_run_is_told_in_one_line(pytester: pytest.Pytester, world: World
     result.stdout.fnmatch_lines(["=* 1 passed in *"])
 
 
-def test_every_leak_is_told_with_its_test_and_line(
-    pytester: pytest.Pytester, world: World
-) -> None:
+def test_every_leak_is_told_with_its_test_and_line(pytester: pytest.Pytester, world: World) -> None:
     pytester.makepyfile(test_leaky=LEAKY)
 
     result = world.run("--alchemy-leaks=fail")
@@ -203,5 +201,7 @@ def test_workers_tell_as_one(pytester: pytest.Pytester, world: World) -> None:
     assert re.fullmatch(
         r"LEAKED File db \(\*\) in shop/test-gw[01]-\*/test_many.py::test_one\[5\]", lines[1]
     )
-    assert re.fullmatch(r"       created by test_many.py:7 test_one\[5\] \[gw[01]\] at \*", lines[2])
+    assert re.fullmatch(
+        r"       created by test_many.py:7 test_one\[5\] \[gw[01]\] at \*", lines[2]
+    )
     assert world.left == ["db"]

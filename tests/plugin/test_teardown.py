@@ -86,7 +86,9 @@ def test_stopping_at_the_first_failure_leaves_nothing(
     assert not world.state.exists()
 
 
-@pytest.mark.parametrize("ending", ["raise KeyboardInterrupt", "pytest.exit('enough', returncode=9)"])
+@pytest.mark.parametrize(
+    "ending", ["raise KeyboardInterrupt", "pytest.exit('enough', returncode=9)"]
+)
 def test_an_interrupt_ends_every_scope(
     pytester: pytest.Pytester, world: World, ending: str
 ) -> None:
@@ -226,7 +228,9 @@ def test_a_create_that_fails_half_way_leaves_nothing(
     assert world.log == ["destroy half"]
     assert world.left == []
     assert not world.state.exists()
-    result.stdout.fnmatch_lines(["E *while creating Half 'half', named alt-*, declared at *test_*.py:24"])
+    result.stdout.fnmatch_lines(
+        ["E *while creating Half 'half', named alt-*, declared at *test_*.py:24"]
+    )
 
 
 def test_a_teardown_that_takes_too_long_is_a_leak(pytester: pytest.Pytester, world: World) -> None:
@@ -295,5 +299,55 @@ def test_a_destroy_that_was_interrupted_goes_on_at_the_end(
 
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert world.log == ["create db", "destroy stubborn", "destroy stubborn", "destroy db"]
+    assert world.left == []
+    assert not world.state.exists()
+
+
+@pytest.mark.parametrize("options", ["-x", "--maxfail=1 --dist=loadfile"])
+def test_workers_that_are_stopped_leave_nothing(
+    pytester: pytest.Pytester, world: World, options: str
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from kinds import File
+
+        @pytest.mark.parametrize("number", range(12))
+        def test_one(alchemy_stage, alchemy_module, alchemy_scope, number):
+            for scope in (alchemy_stage, alchemy_module, alchemy_scope):
+                scope.create(File("db"))
+            assert number != 1
+        """
+    )
+
+    result = world.run_apart("-n2", *options.split(), plugins="xdist")
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert world.left == []
+    assert not world.state.exists()
+    [line] = section(result)
+    assert " 0 leaked in shop/test-*" in line
+    assert line.split()[0] == line.split()[2]
+
+
+def test_an_interrupted_worker_leaves_nothing(pytester: pytest.Pytester, world: World) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from kinds import AsyncFile, File
+
+        @pytest.mark.parametrize("number", range(4))
+        @pytest.mark.asyncio
+        async def test_one(alchemy_stage, alchemy_scope, number):
+            await alchemy_stage.acreate(File("stage"))
+            await AsyncFile("db")
+            if number == 1:
+                raise KeyboardInterrupt
+        """
+    )
+
+    result = world.run_apart("-n2", plugins="xdist pytest_asyncio.plugin")
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
     assert world.left == []
     assert not world.state.exists()

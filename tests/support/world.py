@@ -106,9 +106,7 @@ class World:
         # The filters of the outer run reach into it.
         return self._pytester.runpytest_inprocess("-W", "default", *_options(plugins), *args)
 
-    def run_apart(
-        self, *args: str, plugins: str = "", timeout: float = 60.0
-    ) -> pytest.RunResult:
+    def run_apart(self, *args: str, plugins: str = "", timeout: float = 60.0) -> pytest.RunResult:
         """Run the inner tests in a process of their own, which may take *timeout* seconds."""
         return self._pytester.runpytest_subprocess(*_options(plugins), *args, timeout=timeout)
 

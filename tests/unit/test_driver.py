@@ -7,6 +7,7 @@ import concurrent.futures
 import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -139,14 +140,16 @@ def test_steps_that_need_a_loop_are_an_error_and_no_hang() -> None:
     async def steps() -> None:
         await asyncio.sleep(0)
 
-    with pytest.raises(RuntimeError, match="^the engine waited for an event loop in blocking code$"):
+    with pytest.raises(
+        RuntimeError, match=r"^the engine waited for an event loop in blocking code$"
+    ):
         run_blocking(steps())
 
 
 # The blocking driver
 
 
-def blocking(hook: Callable[[], object], timeout: float | None = None) -> object:
+def blocking(hook: Callable[[], Any], timeout: float | None = None) -> Any:
     return run_blocking(BlockingDriver().call(hook, timeout=timeout))[0]
 
 
@@ -158,7 +161,7 @@ def test_a_coroutine_hook_of_blocking_code_runs_on_the_background_loop() -> None
     async def hook() -> tuple[object, object]:
         return asyncio.get_running_loop(), threading.current_thread()
 
-    loop, thread = blocking(hook)  # type: ignore[misc]  # it returns two things
+    loop, thread = blocking(hook)
 
     assert loop is background_loop()
     assert thread is not threading.current_thread()
@@ -225,7 +228,7 @@ def test_blocking_code_under_a_coroutine_of_the_background_loop_does_not_wait_fo
     async def outer() -> list[object]:
         return [threading.current_thread(), *(blocking(inner) for _ in range(3))]
 
-    first, *others = blocking(outer, PATIENCE)  # type: ignore[misc]  # it returns a list
+    first, *others = blocking(outer, PATIENCE)
 
     assert first not in others
     assert len(set(others)) == 1
@@ -235,12 +238,12 @@ def test_a_coroutine_goes_to_the_loop_it_belongs_to_while_that_runs() -> None:
     async def where() -> object:
         return asyncio.get_running_loop()
 
-    async def test() -> tuple[object, object]:
+    async def test() -> tuple[object, tuple[object, object]]:
         here = asyncio.get_running_loop()
         steps = BlockingDriver().call(where, loop=here)
         return here, await asyncio.to_thread(run_blocking, steps)
 
-    here, (found, loop) = asyncio.run(test())  # type: ignore[misc]  # it returns two things
+    here, (found, loop) = asyncio.run(test())
 
     assert found is loop is here
 
@@ -249,12 +252,10 @@ def test_a_loop_that_has_stopped_is_not_waited_for() -> None:
     async def where() -> object:
         return asyncio.get_running_loop()
 
-    async def nothing() -> object:
-        return asyncio.get_running_loop()
+    over = asyncio.new_event_loop()
+    over.close()
 
-    over = asyncio.run(nothing())
-
-    found, loop = run_blocking(BlockingDriver().call(where, loop=over))  # type: ignore[arg-type]  # a loop
+    found, loop = run_blocking(BlockingDriver().call(where, loop=over))
 
     assert found is loop is background_loop()
 
@@ -373,6 +374,7 @@ def test_a_thread_that_has_ended_is_replaced(monkeypatch: pytest.MonkeyPatch) ->
     assert second is not first
     assert blocking(lambda: asyncio.sleep(0, "alive")) == "alive"
     first.close()
+    thread = driver._background._thread
     second.call_soon_threadsafe(second.stop)
-    driver._background._thread.join(PATIENCE)
+    thread.join(PATIENCE)
     second.close()

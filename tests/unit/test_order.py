@@ -58,7 +58,9 @@ def dependents(item: Item, among: Iterable[Item]) -> list[Item]:
     return [other for other in among if item in other.needs]
 
 
-def take_all(order: DestroyOrder[Item], failing: Iterable[Item] = ()) -> tuple[list[Item], list[Item]]:
+def take_all(
+    order: DestroyOrder[Item], failing: Iterable[Item] = ()
+) -> tuple[list[Item], list[Item]]:
     """Destroy one after the other; return what was attempted, and what was blocked."""
     attempted, blocked = [], []
     while item := order.take():
@@ -101,7 +103,9 @@ def test_things_that_need_only_older_ones_go_in_reverse_order_of_creation() -> N
 
 
 @given(graphs(), st.data())
-def test_a_failure_blocks_what_it_needs_and_nothing_else(graph: list[Item], data: st.DataObject) -> None:
+def test_a_failure_blocks_what_it_needs_and_nothing_else(
+    graph: list[Item], data: st.DataObject
+) -> None:
     failing = data.draw(st.sets(st.sampled_from(graph))) if graph else set()
 
     attempted, blocked = take_all(DestroyOrder(graph), failing)

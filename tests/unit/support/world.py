@@ -8,6 +8,10 @@ from collections import Counter
 from pytest_alchemy import Resource, output
 
 
+class Broken(NotImplementedError):
+    """An error against which trying again does not help."""
+
+
 class World:
     """
     Everything that exists, by physical name.

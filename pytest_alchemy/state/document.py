@@ -1,0 +1,252 @@
+"""What the document of a scope says of the things that it owns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from pytest_alchemy import clock
+from pytest_alchemy.errors import StateFileError
+from pytest_alchemy.names import resource_key
+from pytest_alchemy.records import Deferred, Intent, KindSeen
+from pytest_alchemy.state.fold import Live
+from pytest_alchemy.store import Place, Versioned
+
+
+class _Thing(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """
+    What is said of a resource or a call; the meaning is that of `Live` and of its record.
+
+    Attributes:
+        journal: What its number belongs to (`StageOpened.lineage`).
+        number: Its number there.
+        created_at: Moment of its record, in ISO format, to the microsecond.
+    """
+
+    journal: str
+    number: int
+    created_at: str
+    created: bool = False
+    settled: bool = True
+    outputs: dict[str, Any] | None = None
+    props: dict[str, Any] = {}
+    updating: dict[str, Any] | None = None
+    destroying: bool = False
+    attempts: int = 0
+    error: str = ""
+    parent: int = 0
+    where: str = ""
+    test: str = ""
+
+
+class _Resource(_Thing, kw_only=True, omit_defaults=True):
+    type: str
+    id: str
+    name: str
+    kind: str
+    world: str
+    needs: tuple[int, ...] = ()
+
+    def record(self, place: Place) -> Intent:
+        return Intent(
+            seq=self.number,
+            path=place,
+            kind=self.kind,
+            id=self.id,
+            name=self.name,
+            world=self.world,
+            props=self.props,
+            needs=self.needs,
+            parent=self.parent,
+            at=_seconds(self.created_at),
+            where=self.where,
+            test=self.test,
+        )
+
+
+class _Call(_Thing, kw_only=True, omit_defaults=True):
+    module: str
+    file: str
+    function: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+    def record(self, place: Place) -> Deferred:
+        return Deferred(
+            seq=self.number,
+            path=place,
+            module=self.module,
+            file=self.file,
+            function=self.function,
+            args=self.args,
+            kwargs=self.kwargs,
+            parent=self.parent,
+            at=_seconds(self.created_at),
+            where=self.where,
+            test=self.test,
+        )
+
+
+_GROUPS: Mapping[str, type[_Resource | _Call]] = {"resources": _Resource, "deferred": _Call}
+_KNOWN = {
+    group: frozenset(field.name for field in msgspec.structs.fields(shape))
+    for group, shape in _GROUPS.items()
+}
+
+
+class Sheet:
+    """
+    The document of one scope while it is written anew.
+
+    Args:
+        before: Its document so far; what else stands in it is kept.
+    """
+
+    def __init__(self, before: dict[str, Any]) -> None:
+        self._more = _strangers(before)
+        self._things: dict[str, dict[str, dict[str, Any]]] = {group: {} for group in _GROUPS}
+
+    def put(self, lineage: str, live: Live, seen: KindSeen | None) -> None:
+        """Say what is known of *live*, whose number belongs to *lineage* and whose class is *seen*."""
+        entry = live.entry
+        group = "resources" if isinstance(entry, Intent) else "deferred"
+        thing = (
+            _call(lineage, live, entry)
+            if isinstance(entry, Deferred)
+            else _resource(lineage, live, entry, seen)
+        )
+        key = resource_key(entry.kind, entry.id) if isinstance(entry, Intent) else str(entry.seq)
+        while key in self._things[group]:  # one that another process could not create, say
+            key += "#"
+        more = self._more.get((group, lineage, entry.seq), {})
+        self._things[group][key] = {**more, **msgspec.to_builtins(thing)}
+
+    def groups(self) -> dict[str, dict[str, Any]]:
+        """Return ``resources``, and the other groups that have something in them."""
+        return {
+            name: things for name, things in self._things.items() if things or name == "resources"
+        }
+
+
+def things_in(read: Versioned, place: Place) -> Iterator[tuple[str, Live]]:
+    """
+    Yield what the document of the scope at *place* says is owned, with what its number belongs to.
+
+    Raises:
+        StateFileError: It says something else.
+    """
+    for group, shape in _GROUPS.items():
+        things = read.document.get(group, {})
+        if not isinstance(things, dict):
+            raise StateFileError(read.source, f"{group!r} is no JSON object")
+        for key, said in things.items():
+            try:
+                thing = msgspec.convert(said, shape)
+                record = thing.record(place)
+            except (msgspec.ValidationError, ValueError) as error:
+                raise StateFileError(read.source, f"{key!r}: {error}") from error
+            yield (
+                thing.journal,
+                Live(
+                    record,
+                    created=thing.created,
+                    settled=thing.settled,
+                    outputs=thing.outputs,
+                    props=thing.props,
+                    updating=thing.updating,
+                    destroying=thing.destroying,
+                    attempts=thing.attempts,
+                    error=thing.error,
+                ),
+            )
+
+
+def normal(live: Live) -> Live:
+    """Return *live* as it comes back from a document: instants to the microsecond, properties as last recorded."""
+    entry = live.entry
+    at = round(entry.at, 6)
+    if isinstance(entry, Intent):
+        if at != entry.at or entry.props is not live.props:
+            live.entry = msgspec.structs.replace(entry, at=at, props=live.props)
+    elif at != entry.at:
+        live.entry = msgspec.structs.replace(entry, at=at)
+    return live
+
+
+def text_of(seconds: float) -> str:
+    """Return a moment as documents say it: ``2026-11-23T14:03:22.250000+00:00``."""
+    return clock.instant(seconds).isoformat()
+
+
+def moment_in(read: Versioned, field: str) -> float:
+    """
+    Return the moment that a document tells in *field*.
+
+    Raises:
+        StateFileError: It is none.
+    """
+    try:
+        return _seconds(read.document[field])
+    except (TypeError, ValueError) as error:
+        raise StateFileError(read.source, f"{field!r} is no moment: {error}") from error
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _resource(lineage: str, live: Live, intent: Intent, seen: KindSeen | None) -> _Resource:
+    return _Resource(
+        **_common(lineage, live),
+        type=seen.qualname.rpartition(".")[2] if seen else intent.kind,
+        id=intent.id,
+        name=intent.name,
+        kind=intent.kind,
+        world=intent.world,
+        needs=intent.needs,
+    )
+
+
+def _call(lineage: str, live: Live, call: Deferred) -> _Call:
+    return _Call(
+        **_common(lineage, live),
+        module=call.module,
+        file=call.file,
+        function=call.function,
+        args=call.args,
+        kwargs=call.kwargs,
+    )
+
+
+def _common(lineage: str, live: Live) -> dict[str, Any]:
+    entry = live.entry
+    return {
+        "journal": lineage,
+        "number": entry.seq,
+        "created_at": text_of(entry.at),
+        "created": live.created,
+        "settled": live.settled,
+        "outputs": live.outputs,
+        "props": live.props,
+        "updating": live.updating,
+        "destroying": live.destroying,
+        "attempts": live.attempts,
+        "error": live.error,
+        "parent": entry.parent,
+        "where": entry.where,
+        "test": entry.test,
+    }
+
+
+def _strangers(document: dict[str, Any]) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """Return what *document* says of its things beyond what is known here, by group, journal and number."""
+    found = {}
+    for group, known in _KNOWN.items():
+        for said in document.get(group, {}).values():
+            more = {name: value for name, value in said.items() if name not in known}
+            if more:
+                found[group, said["journal"], said["number"]] = more
+    return found

@@ -1,0 +1,64 @@
+"""The pauses that all processes of a run share, as files in its folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from pytest_alchemy import clock
+from pytest_alchemy.pauses import Pauses
+from pytest_alchemy.state.disk import disk, open_regular
+from pytest_alchemy.state.folders import Root
+
+PREFIX = ".pause-"
+
+
+class RunPauses(Pauses):
+    """
+    Pauses that the workers of a run, and whoever cleans up after them, share.
+
+    The moment at which a pause ends is its file's time of change, so that looking costs one call to the system.
+
+    Args:
+        root: The folder of all stages.
+        app: Name of the application.
+        stage: Name of the stage in whose folder the files lie: the one that all workers share.
+    """
+
+    def __init__(self, root: Path, app: str, stage: str) -> None:
+        super().__init__()
+        self._root, self._app, self._stage = Root(root), app, stage
+        self._folder = str(self._root.stage_path(app, stage))
+
+    def left(self, provider: str) -> float:
+        """Return how long *provider* is not to be called, in seconds; 0 if it may be called now."""
+        mine = super().left(provider)
+        try:
+            until = disk.lstat(self._file(provider)).st_mtime
+        except OSError:
+            return mine
+        return max(mine, until - clock.now())
+
+    def extend(self, provider: str, seconds: float) -> None:
+        """Let no process of the run call *provider* for *seconds* from now."""
+        super().extend(provider, seconds)
+        if seconds <= self._others(provider):
+            return
+        with suppress(OSError):  # the pause holds in this process at least
+            self._root.make_stage(self._app, self._stage)
+            file = self._file(provider)
+            disk.close(open_regular(file, os.O_WRONLY | os.O_CREAT))
+            until = clock.now() + seconds
+            disk.utime(file, (until, until))
+
+    def _others(self, provider: str) -> float:
+        try:
+            return disk.lstat(self._file(provider)).st_mtime - clock.now()
+        except OSError:
+            return 0.0
+
+    def _file(self, provider: str) -> str:
+        digest = hashlib.blake2b(provider.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        return f"{self._folder}/{PREFIX}{digest}"

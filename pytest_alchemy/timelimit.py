@@ -1,0 +1,54 @@
+"""Cutting off what hangs in the main thread: plain hooks block it, and nothing but a signal reaches them there."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from pytest_alchemy import clock
+
+_TICK = 0.25
+"""How often a limit is looked at, in seconds: what takes less time than this costs nothing."""
+
+
+class Alarm:
+    """
+    Raises TimeoutError in the main thread when the limit that was set last is over.
+
+    Does nothing in other threads, on systems without interval timers, and while somebody else (pytest-timeout) uses
+    the timer: then that one cuts off what hangs.
+    """
+
+    def __init__(self) -> None:
+        self._until: float | None = None
+        self._before: Any = None
+        self._armed = False
+
+    def __enter__(self) -> Self:
+        if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+            return self
+        if signal.getitimer(signal.ITIMER_REAL)[0] == 0:
+            self._before = signal.signal(signal.SIGALRM, self._ring)
+            signal.setitimer(signal.ITIMER_REAL, _TICK, _TICK)
+            self._armed = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._until = None
+        if self._armed:
+            self._armed = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._before)
+
+    def set(self, seconds: float | None) -> None:
+        """Set the limit, counted from now; None for no limit."""
+        self._until = None if seconds is None else clock.monotonic() + seconds
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        if self._until is not None and clock.monotonic() > self._until:
+            self._until = None
+            raise TimeoutError("it took too long and was cut off")

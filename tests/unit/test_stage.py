@@ -1,0 +1,201 @@
+"""One stage: its kinds, its journal, its header."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_alchemy import Resource, records
+from pytest_alchemy.errors import DuplicateKindError, UnimportableKindWarning
+from pytest_alchemy.records import StageOpened
+from pytest_alchemy.scope import Scope
+from pytest_alchemy.settings import Settings
+from pytest_alchemy.stage import Program
+from pytest_alchemy.state.memory import MemoryJournal
+from tests.unit.support.scopes import Hand, lines, new_scope, new_stage
+from tests.unit.support.world import Thing, World
+
+
+class Bucket(Thing, kind="bucket"):
+    """A kind."""
+
+
+class OtherBucket(Thing, kind="bucket"):
+    """Another class that calls itself the same."""
+
+
+def test_two_classes_of_one_kind_are_an_error_and_nothing_is_made(
+    hand: Hand, scope: Scope, world: World
+) -> None:
+    hand.create(scope, Bucket("a"))
+
+    with pytest.raises(DuplicateKindError) as caught:
+        hand.create(scope, OtherBucket("b"))
+
+    assert str(caught.value) == (
+        "Two resource classes are of kind 'bucket': tests.unit.test_stage.Bucket and "
+        "tests.unit.test_stage.OtherBucket.\n"
+        'Give one of them a kind of its own: class ...(Resource, kind="bucket2")'
+    )
+    assert world.done == ["create a"]
+
+
+def test_two_classes_of_one_kind_meet_across_the_stages_of_a_program(
+    hand: Hand, world: World
+) -> None:
+    program = Program()
+    hand.create(new_scope(new_stage(program=program)), Bucket("a"))
+
+    with pytest.raises(DuplicateKindError):
+        hand.create(new_scope(new_stage(program=program)), OtherBucket("b"))
+
+
+def test_two_applications_may_have_one_kind_each(hand: Hand, world: World) -> None:
+    program = Program()
+    hand.create(new_scope(new_stage(program=program)), Bucket("a"))
+    other = new_stage(program=program, settings=Settings("other", "test"))
+
+    hand.create(new_scope(other), OtherBucket("b"))
+
+    assert world.ids == ["a", "b"]
+
+
+def local_class() -> Any:
+    class Local(Thing):
+        """Defined inside a function."""
+
+    return Local
+
+
+def test_a_class_inside_a_function_is_warned_about_once(scope: Scope, world: World) -> None:
+    with pytest.warns(UnimportableKindWarning) as caught:
+        scope.create(local_class()("a"))
+    line = sys._getframe().f_lineno - 1
+    scope.create(local_class()("b"))
+
+    assert str(caught[0].message) == (
+        "Resource class local_class.<locals>.Local is defined inside a function: no other process can import it,\n"
+        "so what it makes cannot be cleaned up after a crash. Define it at module level."
+    )
+    assert len(caught) == 1
+    assert (caught[0].filename, caught[0].lineno) == (__file__, line)
+    assert world.ids == ["a", "b"]
+    seen = lines(scope)[0]
+    assert isinstance(seen, records.KindSeen)
+    assert not seen.importable
+
+
+def test_the_warning_about_a_class_inside_a_function_may_be_an_error_before_anything_is_made(
+    scope: Scope, world: World
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UnimportableKindWarning):
+            scope.create(local_class()("a"))
+
+    assert world.done == []
+
+
+def test_where_to_find_a_class_is_recorded_before_its_first_intent(scope: Scope) -> None:
+    scope.create(Bucket("a"))
+
+    assert lines(scope)[0] == records.KindSeen(
+        kind="bucket", module=__name__, file=str(Path(__file__).resolve()), qualname="Bucket"
+    )
+
+
+def test_the_journal_is_opened_by_the_first_record_with_the_facts_that_recovery_needs(
+    world: World,
+) -> None:
+    headers: list[StageOpened] = []
+
+    def open_journal(header: StageOpened) -> MemoryJournal:
+        headers.append(header)
+        return MemoryJournal(header)
+
+    settings = Settings("shop", "test", profile="ci", live=True)
+    stage = new_stage(settings=settings, open_journal=open_journal, program=Program(folder="/src"))
+    scope = new_scope(stage)
+    assert headers == []
+
+    for id in ("a", "b"):
+        scope.create(Thing(id))
+
+    (header,) = headers
+    assert stage.run is not None
+    assert (header.app, header.stage, header.run) == ("shop", "test-main-run", stage.run.id)
+    assert (header.ephemeral, header.expires) == (True, stage.run.expires)
+    assert (header.owner, header.worker, header.folder) == (os.getpid(), "main", "/src")
+    assert Settings(**header.settings) == settings
+    assert header.import_path == tuple(sys.path)
+    assert header.host
+    assert header.user
+
+
+def test_a_lasting_stage_never_expires(world: World) -> None:
+    stage = new_stage(lasting=True)
+
+    new_scope(stage).create(Thing("a"))
+
+    assert isinstance(stage.journal, MemoryJournal)
+    header = stage.journal.header
+    assert header is not None
+    assert (header.ephemeral, header.expires, header.run) == (False, 0.0, "")
+
+
+def test_of_many_threads_one_opens_the_journal() -> None:
+    opened: list[StageOpened] = []
+    all_here = threading.Barrier(4)
+
+    def open_journal(header: StageOpened) -> MemoryJournal:
+        opened.append(header)
+        return MemoryJournal(header)
+
+    stage = new_stage(open_journal=open_journal)
+
+    def record(number: int) -> None:
+        all_here.wait(10)
+        stage.record(records.Destroyed(number))
+
+    threads = [threading.Thread(target=record, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert len(opened) == 1
+    assert isinstance(stage.journal, MemoryJournal)
+    assert len(stage.journal.records) == 4
+
+
+def test_a_user_without_a_name_is_recorded_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise OSError("no such user")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    stage = new_stage()
+
+    stage.record(records.Destroyed(1))
+
+    assert isinstance(stage.journal, MemoryJournal)
+    assert stage.journal.header is not None
+    assert stage.journal.header.user == (str(os.getuid()) if hasattr(os, "getuid") else "?")
+
+
+def test_a_resource_is_known_to_be_gone_with_its_process() -> None:
+    stage = new_stage()
+
+    assert not stage.outlives_process(f"memory:{os.getpid()}")
+    assert stage.outlives_process("")
+    assert stage.outlives_process("memory:1")
+
+
+def test_every_hook_is_known_by_its_kind() -> None:
+    assert issubclass(Bucket, Resource)
+    assert sorted(Bucket.__alchemy_kind__.hooks) == ["create", "destroy"]
