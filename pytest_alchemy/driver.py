@@ -140,8 +140,8 @@ class AsyncDriver:
     ) -> tuple[Any, Loop | None]:
         here = asyncio.get_running_loop()
         if loop is not None and loop is not here and loop.is_running():
-            elsewhere = asyncio.run_coroutine_threadsafe(_awaited(hook), loop)
-            return await asyncio.wait_for(asyncio.wrap_future(elsewhere), timeout), loop
+            elsewhere = asyncio.wrap_future(_submit(_awaited(hook), loop))
+            return await asyncio.wait_for(elsewhere, timeout), loop
         if self.threads is not None:
             context = contextvars.copy_context()
             thread = here.run_in_executor(self.threads, context.run, _call_hook, hook, False)
@@ -240,27 +240,43 @@ async def _as_coroutine(awaitable: Awaitable[T]) -> T:
 
 
 def _wait_on(awaitable: Awaitable[T], loop: Loop, timeout: float | None) -> T:
-    """Run *awaitable* on *loop*, in a copy of this thread's context, and wait for its end."""
-    ended: concurrent.futures.Future[T] = concurrent.futures.Future()
-    task: list[asyncio.Task[None]] = []
+    """Run *awaitable* on *loop* and wait for its end; it is cancelled by a timeout, or by Ctrl-C here."""
+    future = _submit(awaitable, loop)
+    try:
+        return future.result(timeout)
+    finally:
+        future.cancel()
 
-    def start() -> None:
-        task.append(loop.create_task(run()))
+
+def _submit(awaitable: Awaitable[T], loop: Loop) -> concurrent.futures.Future[T]:
+    """
+    Run *awaitable* on *loop*, in a copy of this thread's context.
+
+    Unlike `asyncio.run_coroutine_threadsafe`, an exit raised in it goes to whoever waits, and does not end the loop.
+
+    Returns:
+        What becomes of it; cancelling this cancels it.
+    """
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    task: list[asyncio.Task[None]] = []
 
     async def run() -> None:
         try:
             result = await awaitable
-        except (
-            BaseException
-        ) as error:  # SystemExit as well: it belongs to the caller and must not end the loop
-            ended.set_exception(error)
+        except BaseException as error:
+            if not future.cancelled():
+                future.set_exception(error)
         else:
-            ended.set_result(result)
+            if not future.cancelled():
+                future.set_result(result)
+
+    def start() -> None:
+        task.append(loop.create_task(run()))
+
+    def cut_off(_: object) -> None:
+        if future.cancelled():
+            loop.call_soon_threadsafe(lambda: task[0].cancel())
 
     loop.call_soon_threadsafe(start, context=contextvars.copy_context())
-    try:
-        return ended.result(timeout)
-    except BaseException:
-        if not ended.done():  # cut off by a timeout or Ctrl-C, not by the hook itself
-            loop.call_soon_threadsafe(lambda: task and task[0].cancel())
-        raise
+    future.add_done_callback(cut_off)
+    return future

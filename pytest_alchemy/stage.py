@@ -135,7 +135,6 @@ class Stage:
             return
         self.program.know(self.settings.app, kind)
         if not kind.importable and kind.name not in self._seen:
-            self._seen.add(kind.name)
             warnings.warn(
                 f"Resource class {kind.cls.__qualname__} is defined inside a function: no other process can "
                 "import it,\nso what it makes cannot be cleaned up after a crash. Define it at module level.",

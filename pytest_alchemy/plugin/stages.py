@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from pytest_alchemy.names import Run
-from pytest_alchemy.records import StageOpened
 from pytest_alchemy.pauses import Pauses
+from pytest_alchemy.records import StageOpened
 from pytest_alchemy.recovery.process import Watch
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.stage import Program, Stage

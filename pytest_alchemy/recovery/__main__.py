@@ -15,9 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from pytest_alchemy.errors import AlchemyError, StageLockedError
+from pytest_alchemy.records import StageOpened
 from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
-from pytest_alchemy.state.folders import JOURNALS
-from pytest_alchemy.state.journal import read_journal
 from pytest_alchemy.state.keys import user_key
 
 # What the loaded modules print must not stand between our lines.
@@ -45,25 +44,21 @@ def main() -> int:
 
 
 def _reap(folder: Path, timeout: float) -> None:
-    key = user_key()
-    with_lock = lock_of(folder, timeout=timeout)
-    _become_owner(folder, key)
-    for finding in DeadStage(folder, key).reap(with_lock):
+    lock = lock_of(folder, timeout=timeout)
+    dead = DeadStage(folder, user_key())
+    for book in dead.read().books.values():
+        _become_owner(book.header)
+        break
+    for finding in dead.reap(lock):
         _say(what=finding.what, reason=finding.reason, facts=finding.facts)
 
 
-def _become_owner(folder: Path, key: bytes) -> None:
+def _become_owner(header: StageOpened) -> None:
     """Take on the working directory and import path of the process that died."""
-    for journal in sorted((folder / JOURNALS).glob("*.jsonl")):
-        header = read_journal(journal, key).header
-        if header is not None:
-            sys.path[:] = [
-                *header.import_path,
-                *(path for path in sys.path if path not in header.import_path),
-            ]
-            if os.path.isdir(header.folder):
-                os.chdir(header.folder)
-            return
+    ours = (path for path in sys.path if path not in header.import_path)
+    sys.path[:] = [*header.import_path, *ours]
+    if os.path.isdir(header.folder):
+        os.chdir(header.folder)
 
 
 def _say(**line: object) -> None:

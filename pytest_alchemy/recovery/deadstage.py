@@ -1,18 +1,26 @@
-"""A stage whose owner is dead, rebuilt from its journals."""
+"""A stage whose owner is dead, rebuilt from what it recorded."""
 
 from __future__ import annotations
 
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from pytest_alchemy import clock
 from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Call, Entry, Owned
-from pytest_alchemy.errors import AlchemyError, MayStillAppearError, OtherWorldError
+from pytest_alchemy.errors import (
+    AlchemyError,
+    MayStillAppearError,
+    OtherWorldError,
+    StateForeignError,
+)
 from pytest_alchemy.lifecycle import summary
 from pytest_alchemy.loading import load_function, load_kind
 from pytest_alchemy.names import Run, resource_key
@@ -21,10 +29,12 @@ from pytest_alchemy.resource import Kind, Resource
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.stage import Program, Stage
-from pytest_alchemy.state.fold import Live, LiveState, fold
-from pytest_alchemy.state.folders import ACCOUNT, JOURNALS, LOCK, LOG, Root
-from pytest_alchemy.state.journal import FileJournal, read_journal
+from pytest_alchemy.state.filestore import FileStore, remove_stage
+from pytest_alchemy.state.fold import Live
+from pytest_alchemy.state.folders import ACCOUNT, JOURNALS, LOCK, LOG
+from pytest_alchemy.state.journal import FileJournal
 from pytest_alchemy.state.locks import Holder, StageLock
+from pytest_alchemy.state.stagestate import Book, StageState, load_stage, publish
 from pytest_alchemy.teardown import Failure, Teardown
 
 LOOK_AGAIN = 0.25
@@ -49,11 +59,9 @@ class Finding:
 
 @dataclass(slots=True)
 class _Book:
-    """One journal of the stage and what it amounts to."""
+    """What was recorded under one numbering, and the stage as it was then."""
 
-    journal: FileJournal
-    header: StageOpened
-    state: LiveState
+    said: Book
     stage: Stage
     scopes: dict[tuple[str, ...], Scope] = field(default_factory=dict)
     entries: dict[int, Entry] = field(default_factory=dict)
@@ -65,14 +73,31 @@ class DeadStage:
 
     Args:
         folder: The stage's folder.
-        key: The user's key: a journal with another one is not ours to act on.
+        key: The user's key: what was recorded with another one is not ours to act on.
     """
 
     def __init__(self, folder: Path, key: bytes) -> None:
         self.folder, self._key = folder, key
-        self._root = Root(folder.parent.parent)
+        self._store = FileStore(folder, key)
         self._driver = BlockingDriver()
+        self._state: StageState | None = None
         self._books: list[_Book] = []
+        self._journals: dict[str, FileJournal] = {}
+
+    def read(self) -> StageState:
+        """
+        Return everything that is recorded of it; nothing is called or changed.
+
+        Raises:
+            JournalReadError, StateFileError: A file is damaged, not ours, or of a newer version.
+            StateForeignError: A state file is not ours, or was edited.
+        """
+        if self._state is None:
+            state = load_stage(self._store)
+            if state.untrusted:
+                raise StateForeignError(state.untrusted[0])
+            self._state = state
+        return self._state
 
     def reap(self, lock: StageLock) -> Iterator[Finding]:
         """
@@ -84,14 +109,16 @@ class DeadStage:
             lock: The stage's lock, held by the caller; it is released at the end.
 
         Raises:
-            JournalReadError: A journal is damaged or not ours; nothing was called.
+            JournalReadError, StateFileError, StateForeignError: As `read`; nothing was called.
         """
-        paths = sorted((self.folder / JOURNALS).glob("*.jsonl"))
-        self._books = [book for path in paths if (book := self._open(path)) is not None]
+        state = self.read()
+        for segment in state.segments:  # the last one of a numbering goes on
+            self._go_on(segment.header.lineage, segment.name)
+        self._books = [self._open(lineage, book) for lineage, book in state.books.items()]
         things: list[Owned] = []
         left = 0
         for book in self._books:
-            for live in book.state.live.values():
+            for live in book.said.live.values():
                 thing, finding = self._recall(book, live)
                 if finding is not None:
                     left += 1
@@ -128,28 +155,39 @@ class DeadStage:
             if things:
                 time.sleep(LOOK_AGAIN)
 
-    def _open(self, path: Path) -> _Book | None:
-        contents = read_journal(path, self._key)
-        if contents.header is None:  # its writer died in the first line, before it did anything
-            path.unlink()
-            return None
-        journal = FileJournal.reopen(path, self._key)
-        header = contents.header
+    def _go_on(self, lineage: str, name: str) -> None:
+        before = self._journals.pop(lineage, None)
+        if before is not None:
+            before.close()
+        path = self.folder / JOURNALS / name
+        self._journals[lineage] = FileJournal.reopen(path, self._key)
+
+    def _open(self, lineage: str, book: Book) -> _Book:
+        header = book.header
         run = Run(header.run, header.expires) if header.run else None
-        program = Program(folder=header.folder)
         stage = Stage(
             Settings(**header.settings),
             header.stage,
             run,
-            program,
-            lambda _: journal,
+            Program(folder=header.folder),
+            lambda _: self._journal_of(lineage, header),
             worker=header.worker,
         )
-        return _Book(journal, header, fold(contents.records), stage)
+        return _Book(book, stage)
+
+    def _journal_of(self, lineage: str, header: StageOpened) -> FileJournal:
+        """Return the journal that goes on with the numbers of *lineage*; a new one if all was folded."""
+        if lineage not in self._journals:
+            path = self.folder / JOURNALS / f"reaped-{clock.token(8)}.jsonl"
+            first = replace(header, journal="", continues=lineage, started=clock.now())
+            self._journals[lineage] = FileJournal.open(
+                path, first, key=self._key, durable=not header.ephemeral
+            )
+        return self._journals[lineage]
 
     def _recall(self, book: _Book, live: Live) -> tuple[Owned | None, Finding | None]:
         record = live.entry
-        if any(record.path[: len(kept.path)] == kept.path for kept in book.state.kept):
+        if self.read().kept_until(record.path) > clock.now():
             return None, Finding("kept", _facts_of(book, record))
         try:
             if isinstance(record, Deferred):
@@ -168,7 +206,7 @@ class DeadStage:
         return call
 
     def _recall_resource(self, book: _Book, live: Live, intent: Intent) -> Entry:
-        kind = load_kind(book.state.kinds[intent.kind])
+        kind = load_kind(book.said.kinds[intent.kind])
         resource = kind.revive(intent.id, live.props, live.outputs or {}, self._resolve)
         scope = _scope_at(book, intent.path)
         entry = Entry.recalled(
@@ -182,7 +220,8 @@ class DeadStage:
 
     def _resolve(self, reference: dict[str, Any]) -> Resource:
         for book in self._books:
-            if (book.header.app, book.header.stage) != (reference["app"], reference["stage"]):
+            header = book.said.header
+            if (header.app, header.stage) != (reference["app"], reference["stage"]):
                 continue
             for entry in book.entries.values():
                 key = resource_key(entry.kind.name, entry.id)
@@ -191,17 +230,18 @@ class DeadStage:
         raise LookupError(reference["key"])
 
     def _end(self, lock: StageLock, *, clean: bool) -> None:
-        for book in self._books:
-            book.journal.close()
+        for journal in self._journals.values():
+            journal.close()
         if clean:
             for turn in self.folder.glob(".turn-*"):
                 turn.unlink(missing_ok=True)
             shutil.rmtree(self.folder / ACCOUNT, ignore_errors=True)
             (self.folder / LOG).unlink(missing_ok=True)
-            self._root.remove_if_empty(
-                self.folder, journals=[b.journal.path for b in self._books], lock=lock
-            )
+            remove_stage(self.folder, lock)
         else:
+            if self.read().kept:
+                with suppress(AlchemyError):  # the journals say it, too
+                    publish(self._store, load_stage(self._store))
             lock.release()
 
 
@@ -258,8 +298,8 @@ def _check_world(kind: Kind, resource: Resource, intent: Intent) -> None:
 
 def _facts_of(book: _Book, record: Intent | Deferred) -> dict[str, Any]:
     """Return what a report says of something whose code could not be loaded."""
-    seen = book.state.kinds.get(record.kind) if isinstance(record, Intent) else None
-    header = book.header
+    seen = book.said.kinds.get(record.kind) if isinstance(record, Intent) else None
+    header = book.said.header
     path = [part.strip(":") for part in record.path]
     return {
         "kind": _title(seen, record),

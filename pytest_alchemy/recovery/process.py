@@ -70,7 +70,8 @@ def reap_in_process(folder: Path, timeout: float) -> Iterator[dict[str, Any]]:
     assert process.stdout is not None
     with process.stdout:
         for line in process.stdout:
-            yield json.loads(line)
+            if line.endswith("\n"):  # else it died in the middle of a word
+                yield json.loads(line)
     if process.wait():
         reason = f"the process that was to destroy what is in it ended with exit code {process.returncode}"
         yield {"what": "unrecoverable", "reason": reason}

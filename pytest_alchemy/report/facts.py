@@ -97,7 +97,8 @@ class Fact:
         """
         same = (self.app, self.stage, self.kind, self.id, self.name)
         if self.what == "untracked" or self.kind == "deferred":
-            return (*same, self.scope, self.test, self.where, self.at)
+            # A state file has seen the moment to the microsecond.
+            return (*same, self.scope, self.test, self.where, round(self.at, 6))
         return same
 
     def place(self, rootdir: PurePath) -> tuple[str, int | None]:

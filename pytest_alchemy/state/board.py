@@ -42,7 +42,11 @@ class Board:
         """
         digest = hashlib.blake2b(repr((place, key)).encode("utf-8", "surrogatepass"), digest_size=8)
         _, lock = self._root.hold_stage(
-            self._app, self._stage, Holder.this_process(), timeout=TURN, lock=f".turn-{digest.hexdigest()}"
+            self._app,
+            self._stage,
+            Holder.this_process(),
+            timeout=TURN,
+            lock=f".turn-{digest.hexdigest()}",
         )
         try:
             yield
@@ -55,9 +59,16 @@ class Board:
         for state in self._states():
             for live in state.live.values():
                 intent = live.entry
-                if isinstance(intent, Intent) and (intent.path, intent.kind, intent.id) == (place, kind, id):
+                if isinstance(intent, Intent) and (intent.path, intent.kind, intent.id) == (
+                    place,
+                    kind,
+                    id,
+                ):
                     found = SharedRecord(
-                        intent, state.kinds[kind], live.props, live.outputs if live.created else None
+                        intent,
+                        state.kinds[kind],
+                        live.props,
+                        live.outputs if live.created else None,
                     )
                     if found.outputs is not None:
                         return found

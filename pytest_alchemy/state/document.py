@@ -16,7 +16,7 @@ from pytest_alchemy.state.fold import Live
 from pytest_alchemy.store import Place, Versioned
 
 
-class _Thing(msgspec.Struct, kw_only=True, omit_defaults=True):
+class _Thing(msgspec.Struct, kw_only=True, gc=False):
     """
     What is said of a resource or a call; the meaning is that of `Live` and of its record.
 
@@ -42,7 +42,7 @@ class _Thing(msgspec.Struct, kw_only=True, omit_defaults=True):
     test: str = ""
 
 
-class _Resource(_Thing, kw_only=True, omit_defaults=True):
+class _Resource(_Thing, kw_only=True, gc=False):
     type: str
     id: str
     name: str
@@ -67,7 +67,7 @@ class _Resource(_Thing, kw_only=True, omit_defaults=True):
         )
 
 
-class _Call(_Thing, kw_only=True, omit_defaults=True):
+class _Call(_Thing, kw_only=True, gc=False):
     module: str
     file: str
     function: str
@@ -112,17 +112,16 @@ class Sheet:
     def put(self, lineage: str, live: Live, seen: KindSeen | None) -> None:
         """Say what is known of *live*, whose number belongs to *lineage* and whose class is *seen*."""
         entry = live.entry
-        group = "resources" if isinstance(entry, Intent) else "deferred"
-        thing = (
-            _call(lineage, live, entry)
-            if isinstance(entry, Deferred)
-            else _resource(lineage, live, entry, seen)
-        )
-        key = resource_key(entry.kind, entry.id) if isinstance(entry, Intent) else str(entry.seq)
+        if isinstance(entry, Intent):
+            group, key = "resources", resource_key(entry.kind, entry.id)
+        else:
+            group, key = "deferred", str(entry.seq)
         while key in self._things[group]:  # one that another process could not create, say
             key += "#"
-        more = self._more.get((group, lineage, entry.seq), {})
-        self._things[group][key] = {**more, **msgspec.to_builtins(thing)}
+        said = _said(lineage, live, seen)
+        if self._more:
+            said = {**self._more.get((group, lineage, entry.seq), {}), **said}
+        self._things[group][key] = said
 
     def groups(self) -> dict[str, dict[str, Any]]:
         """Return ``resources``, and the other groups that have something in them."""
@@ -198,47 +197,35 @@ def _seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _resource(lineage: str, live: Live, intent: Intent, seen: KindSeen | None) -> _Resource:
-    return _Resource(
-        **_common(lineage, live),
-        type=seen.qualname.rpartition(".")[2] if seen else intent.kind,
-        id=intent.id,
-        name=intent.name,
-        kind=intent.kind,
-        world=intent.world,
-        needs=intent.needs,
-    )
-
-
-def _call(lineage: str, live: Live, call: Deferred) -> _Call:
-    return _Call(
-        **_common(lineage, live),
-        module=call.module,
-        file=call.file,
-        function=call.function,
-        args=call.args,
-        kwargs=call.kwargs,
-    )
-
-
-def _common(lineage: str, live: Live) -> dict[str, Any]:
+def _said(lineage: str, live: Live, seen: KindSeen | None) -> dict[str, Any]:
+    """Return what a document says of *live*: what is in `_Resource` or `_Call`, but for what goes without saying."""
     entry = live.entry
-    return {
+    said: dict[str, Any] = {
         "journal": lineage,
         "number": entry.seq,
         "created_at": text_of(entry.at),
-        "created": live.created,
-        "settled": live.settled,
-        "outputs": live.outputs,
-        "props": live.props,
-        "updating": live.updating,
-        "destroying": live.destroying,
-        "attempts": live.attempts,
-        "error": live.error,
-        "parent": entry.parent,
-        "where": entry.where,
-        "test": entry.test,
     }
+    if isinstance(entry, Intent):
+        said["type"] = seen.qualname.rpartition(".")[2] if seen else entry.kind
+        said |= {"id": entry.id, "name": entry.name, "kind": entry.kind, "world": entry.world}
+        if entry.needs:
+            said["needs"] = list(entry.needs)
+    else:
+        said |= {"module": entry.module, "file": entry.file, "function": entry.function}
+        said |= {"args": entry.args, "kwargs": entry.kwargs}
+    if live.outputs is not None:
+        said["outputs"] = live.outputs
+    if live.updating is not None:
+        said["updating"] = live.updating
+    if not live.settled:
+        said["settled"] = False
+    for name in ("created", "destroying", "attempts", "error", "props"):
+        if value := getattr(live, name):
+            said[name] = value
+    for name in ("parent", "where", "test"):
+        if value := getattr(entry, name):
+            said[name] = value
+    return said
 
 
 def _strangers(document: dict[str, Any]) -> dict[tuple[str, str, int], dict[str, Any]]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from pytest_alchemy.records import (
     Created,
     CreateFailed,
@@ -21,8 +23,7 @@ from pytest_alchemy.records import (
 )
 
 
-@dataclass(slots=True)
-class Live:
+class Live(msgspec.Struct, gc=False):
     """
     A resource or a deferred call that is still owned.
 
@@ -43,7 +44,7 @@ class Live:
     created: bool = False
     settled: bool = False
     outputs: dict[str, Any] | None = None
-    props: dict[str, Any] = field(default_factory=dict)
+    props: dict[str, Any] = {}
     updating: dict[str, Any] | None = None
     destroying: bool = False
     attempts: int = 0

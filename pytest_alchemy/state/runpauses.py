@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pytest_alchemy import clock
+from pytest_alchemy.errors import AlchemyError
 from pytest_alchemy.pauses import Pauses
 from pytest_alchemy.state.disk import disk, open_regular
 from pytest_alchemy.state.folders import Root
@@ -46,7 +47,7 @@ class RunPauses(Pauses):
         super().extend(provider, seconds)
         if seconds <= self._others(provider):
             return
-        with suppress(OSError):  # the pause holds in this process at least
+        with suppress(OSError, AlchemyError):  # the pause holds in this process at least
             self._root.make_stage(self._app, self._stage)
             file = self._file(provider)
             disk.close(open_regular(file, os.O_WRONLY | os.O_CREAT))
@@ -60,5 +61,7 @@ class RunPauses(Pauses):
             return 0.0
 
     def _file(self, provider: str) -> str:
-        digest = hashlib.blake2b(provider.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        digest = hashlib.blake2b(
+            provider.encode("utf-8", "surrogatepass"), digest_size=8
+        ).hexdigest()
         return f"{self._folder}/{PREFIX}{digest}"

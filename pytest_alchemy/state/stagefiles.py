@@ -1,14 +1,18 @@
-"""The files of one stage for as long as this process owns it: its folder, its lock, its journal."""
+"""The files of a test's stage for as long as this process owns it: its folder, its lock, its journal."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
+from pytest_alchemy.errors import AlchemyError
 from pytest_alchemy.records import StageOpened
+from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.folders import JOURNALS, LOCK, Root
 from pytest_alchemy.state.journal import FileJournal
 from pytest_alchemy.state.keys import user_key
 from pytest_alchemy.state.locks import Holder, StageLock
+from pytest_alchemy.state.stagestate import load_stage, publish
 
 
 class StageFiles:
@@ -61,9 +65,20 @@ class StageFiles:
         if journal is None or lock is None or folder is None:
             return
         journal.close()
+        if not clean and not self.shared:
+            _show_kept(folder)
         if self.shared:
             lock.release(remove=True)
         elif clean:
             self._root.remove_if_empty(folder, journals=[journal.path], lock=lock)
         else:
             lock.release()
+
+
+def _show_kept(folder: Path) -> None:
+    """Write a state file for each scope in *folder* that is kept, for people to see what is there and until when."""
+    with suppress(AlchemyError):  # nobody acts on them: the journal says the same, and stays
+        store = FileStore(folder, user_key())
+        state = load_stage(store)
+        if state.kept:
+            publish(store, state)

@@ -86,7 +86,7 @@ def test_every_leak_is_told_with_its_test_and_line(pytester: pytest.Pytester, wo
         "2 created, 1 destroyed, 1 LEAKED in shop/test-*",
         "LEAKED File bad (*) in shop/test-main-*/test_leaky.py::test_green",
         "       created by test_leaky.py:5 test_green at *",
-        "       RuntimeError: the disk is on fire",
+        "       RuntimeError: the disk is on fire (tried 3 times)",
         "exit 1: leaks fail the run (--alchemy-leaks=warn to allow)",
     ]
     result.stdout.fnmatch_lines(["=* 1 passed, 1 leaked in *"])

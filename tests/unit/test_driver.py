@@ -324,6 +324,40 @@ def test_a_coroutine_goes_to_another_loop_if_it_belongs_there() -> None:
     assert asyncio.run(test()) == (background_loop(), background_loop())
 
 
+def test_a_coroutine_that_takes_too_long_in_another_loop_is_cancelled_there() -> None:
+    cancelled = threading.Event()
+
+    async def hook() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def test() -> None:
+        with pytest.raises(TimeoutError):
+            await AsyncDriver().call(hook, loop=background_loop(), timeout=0.02)
+
+    asyncio.run(test())
+
+    assert cancelled.wait(PATIENCE)
+
+
+def test_an_exit_in_another_loop_reaches_the_caller_and_does_not_end_that_loop() -> None:
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    async def test() -> None:
+        with pytest.raises(SystemExit):
+            await AsyncDriver().call(leave, loop=background_loop(), timeout=PATIENCE)
+
+    loop = background_loop()
+
+    asyncio.run(test())
+
+    assert background_loop() is loop
+    assert blocking(lambda: asyncio.sleep(0, "alive")) == "alive"
+
+
 def test_a_hook_knows_whether_its_awaitable_will_be_awaited_in_the_callers_loop() -> None:
     async def test() -> tuple[object, object]:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -375,6 +409,7 @@ def test_a_thread_that_has_ended_is_replaced(monkeypatch: pytest.MonkeyPatch) ->
     assert blocking(lambda: asyncio.sleep(0, "alive")) == "alive"
     first.close()
     thread = driver._background._thread
+    assert thread is not None
     second.call_soon_threadsafe(second.stop)
     thread.join(PATIENCE)
     second.close()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from pytest_alchemy import Env, Resource, clock, output, records
+from pytest_alchemy.driver import BlockingDriver
 from pytest_alchemy.entry import Entry, Status
 from pytest_alchemy.errors import (
     BlockingCallError,
@@ -615,6 +616,38 @@ def test_threads_that_create_one_id_at_once_make_one(scope: Scope, world: World)
     assert world.done == ["create a"]
     assert len(made) == 4
     assert len(set(map(id, made))) == 1
+
+
+def test_who_waited_for_a_create_that_could_not_be_recorded_makes_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = threading.Event()
+    wait = BlockingDriver.wait
+
+    async def noted_wait(self: BlockingDriver, future: Any, timeout: float | None = None) -> None:
+        waits.set()
+        await wait(self, future, timeout)
+
+    class BadFirstLine:
+        lines = 0
+
+        def append(self, record: records.Record) -> None:
+            self.lines += 1
+            if self.lines == 1:
+                second.start()
+                assert waits.wait(PATIENCE)
+                raise JournalWriteError("journal", "no space left")
+
+    monkeypatch.setattr(BlockingDriver, "wait", noted_wait)
+    scope = new_scope(new_stage(open_journal=lambda _: BadFirstLine()))
+    second = threading.Thread(target=lambda: scope.create(Thing("a")))
+
+    with pytest.raises(JournalWriteError):
+        scope.create(Thing("a"))
+    second.join(PATIENCE)
+
+    assert world.done == ["create a"]
+    assert [thing.id for thing in scope.resources] == ["a"]
 
 
 def test_a_create_is_waited_for_before_it_is_destroyed(

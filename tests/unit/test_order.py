@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_alchemy.order import DestroyOrder
@@ -73,6 +73,7 @@ def take_all(
     return attempted, blocked
 
 
+@settings(max_examples=60, deadline=None)
 @given(graphs())
 def test_nothing_is_destroyed_before_its_dependents(graph: list[Item]) -> None:
     attempted, blocked = take_all(DestroyOrder(graph))
@@ -84,6 +85,7 @@ def test_nothing_is_destroyed_before_its_dependents(graph: list[Item]) -> None:
             assert attempted.index(dependent) < attempted.index(item)
 
 
+@settings(max_examples=60, deadline=None)
 @given(graphs())
 def test_of_all_that_is_free_the_newest_goes_first(graph: list[Item]) -> None:
     attempted, _ = take_all(DestroyOrder(graph))
@@ -102,6 +104,7 @@ def test_things_that_need_only_older_ones_go_in_reverse_order_of_creation() -> N
     assert [item.number for item in attempted] == [4, 3, 2, 1, 0]
 
 
+@settings(max_examples=60, deadline=None)
 @given(graphs(), st.data())
 def test_a_failure_blocks_what_it_needs_and_nothing_else(
     graph: list[Item], data: st.DataObject
@@ -126,6 +129,7 @@ def test_blockers_are_the_failed_ones_that_need_it_directly() -> None:
     assert order.blockers(graph[2]) == []
 
 
+@settings(max_examples=60, deadline=None)
 @given(graphs(), st.data())
 def test_with_many_at_once_nothing_starts_before_its_dependents_are_done(
     graph: list[Item], data: st.DataObject
@@ -156,6 +160,7 @@ def test_everything_that_nothing_needs_is_handed_out_at_once() -> None:
     assert order
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.integers(2, 6), st.data())
 def test_things_in_a_circle_are_destroyed_all_the_same(count: int, data: st.DataObject) -> None:
     numbers = st.integers(0, count - 1)

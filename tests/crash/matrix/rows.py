@@ -1,0 +1,393 @@
+"""The rows: every way for a run to end that nothing may leak in."""
+
+from __future__ import annotations
+
+from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM
+
+from .row import Row, Step
+
+GO = Step("made", "answer")
+HANG = "await areach('made')"
+"""The test waits for an answer that never comes."""
+
+TIMEOUT = ("pytest_timeout",)
+
+# What a test does to itself, once its things exist.
+OWN_DOING = (
+    Row(name="assertion", body="await areach('made')\nassert False", steps=(GO,)),
+    Row(
+        name="setup-error-after-create",
+        head="""
+        @pytest.fixture
+        def broken(alchemy_scope):
+            alchemy_scope.create(File("in-fixture"))
+            reach("made")
+            raise RuntimeError("the rest of the fixture")
+        """,
+        fixtures="broken",
+        steps=(GO,),
+    ),
+    Row(
+        name="create-made-but-answer-lost",
+        body="await areach('made')\nawait alchemy_scope.acreate(AnswerLost('lost'))",
+        steps=(GO,),
+    ),
+    Row(
+        name="other-teardown-raises",
+        head="""
+        @pytest.fixture
+        def before():
+            yield
+            raise RuntimeError("torn down after our scope")
+
+        @pytest.fixture
+        def after(alchemy_scope):
+            yield
+            raise RuntimeError("torn down before our scope")
+        """,
+        fixtures="before, after",
+        body=HANG,
+        steps=(GO,),
+    ),
+    Row(
+        name="pytest-exit",
+        body="await areach('made')\npytest.exit('enough', returncode=9)",
+        steps=(GO,),
+        codes=(9,),
+        codes_n2=(1, 2, 3, 9),
+    ),
+    Row(
+        name="timeout-signal",
+        body="await areach('made')\nawait asyncio.sleep(30)",
+        marks="@pytest.mark.timeout(1, method='signal')",
+        plugins=TIMEOUT,
+        steps=(GO,),
+    ),
+    Row(
+        name="timeout-thread",
+        body="await areach('made')\nawait asyncio.sleep(30)",
+        marks="@pytest.mark.timeout(1, method='thread')",
+        plugins=TIMEOUT,
+        steps=(GO,),
+    ),
+    Row(name="os-exit", body="await areach('made')\nos._exit(7)", steps=(GO,), codes=(7,), codes_n2=(1,)),
+    Row(
+        name="segfault",
+        body="await areach('made')\nctypes.string_at(0)",
+        steps=(GO,),
+        codes=(-11,),
+        codes_n2=(1,),
+    ),
+    Row(
+        name="conftest-kind-os-exit",
+        conftest="""
+import things
+
+class Local(things.File):
+    pass
+""",
+        head="from conftest import Local",
+        body="await alchemy_scope.acreate(Local('local'))\nawait areach('made')\nos._exit(7)",
+        steps=(GO,),
+        codes=(7,),
+        codes_n2=(1,),
+    ),
+)
+
+# What comes from outside.
+SIGNALS = (
+    Row(
+        name="sigkill-worker",
+        body=HANG,
+        steps=(Step("made", SIGKILL, "worker"),),
+        codes=(-9,),
+        codes_n2=(1,),
+    ),
+    Row(name="sigkill-session", body=HANG, steps=(Step("made", SIGKILL),), codes=(-9,)),
+    Row(name="sigkill-group", body=HANG, steps=(Step("made", SIGKILL, "group"),), codes=(-9,)),
+    Row(name="sigint-session", body=HANG, steps=(Step("made", SIGINT),), codes=(2,)),
+    Row(name="sigint-group", body=HANG, steps=(Step("made", SIGINT, "group"),), codes=(2,)),
+    Row(
+        name="sigint-twice",
+        head="""
+        @pytest.fixture
+        def slow(alchemy_scope):
+            alchemy_scope.create(SlowToGo("slow", seconds=1))
+        """,
+        fixtures="slow",
+        body=HANG,
+        steps=(
+            Step("made", SIGINT, "group"),
+            Step("going", SIGINT, "group"),
+        ),
+        codes=(2, -2),
+        within=8.0,
+    ),
+    Row(name="sigterm-session", body=HANG, steps=(Step("made", SIGTERM),), codes=(143,)),
+    Row(name="sigterm-group", body=HANG, steps=(Step("made", SIGTERM, "group"),), codes=(143,)),
+    Row(name="sighup-session", body=HANG, steps=(Step("made", SIGHUP),), codes=(-1,)),
+    Row(name="sighup-group", body=HANG, steps=(Step("made", SIGHUP, "group"),), codes=(-1,)),
+    Row(name="terminal-closed", body=HANG, steps=(Step("made", "hang up"),), codes=(-1,)),
+)
+
+
+def _kill_during(place: str, body: str, *, census: bool) -> Row:
+    return Row(
+        name=f"sigkill-{place}",
+        body=body,
+        steps=(Step(place, SIGKILL, "group", everywhere=False, census=census),),
+        codes=(-9,),
+    )
+
+
+# The stage's own things are there already, so the census sees something at each place.
+IN_FLIGHT = (
+    *(
+        _kill_during(
+            place, f"await alchemy_scope.acreate(AsyncStopping('it', stop='{place}'))", census=True
+        )
+        for place in ("before-create", "after-create")
+    ),
+    *(
+        _kill_during(
+            place,
+            f"await alchemy_scope.acreate(AsyncStopping('it', stop='{place}'))\n"
+            f"await alchemy_scope.acreate(AsyncStopping('it', stop='{place}', version=2))",
+            census=True,
+        )
+        for place in ("before-update", "after-update")
+    ),
+    *(
+        _kill_during(
+            place, f"await alchemy_scope.acreate(AsyncStopping('it', stop='{place}'))", census=True
+        )
+        for place in ("before-destroy", "after-destroy")
+    ),
+    Row(
+        name="create-ends-3s-after-its-client",
+        body="await alchemy_scope.acreate(Late('late'))",
+        steps=(Step("asked", SIGKILL, "group"),),
+        codes=(-9,),
+        notes=("served",),
+        within=10.0,
+    ),
+    Row(
+        name="create-ends-after-a-failed-test",
+        body="await alchemy_scope.acreate(Late('late', seconds=1.5, meet=False))",
+        notes=("served",),
+        within=12.0,
+    ),
+)
+
+SLOW = (
+    Row(
+        name="teardown-of-13s-under-ctrl-c",
+        body="await alchemy_scope.acreate(AsyncSlowToGo('slow', seconds=13))\nawait areach('made')",
+        steps=(Step("made", SIGINT, "group"), Step("going", "answer", census=False)),
+        codes=(2,),
+        within=25.0,
+        modes=("n2",),
+    ),
+    Row(
+        name="destroy-fails-twice",
+        body="await alchemy_scope.acreate(Reluctant('reluctant', times=2))\nassert False",
+    ),
+    Row(
+        name="destroy-hangs",
+        marks="@pytest.mark.alchemy(teardown_timeout=1)",
+        body="await alchemy_scope.acreate(AsyncSlowToGo('stuck', seconds=3600))\nassert False",
+        steps=(Step("going", "answer"),),
+        left=("file ",) ,
+        lines=("LEAKED AsyncSlowToGo stuck",),
+        stage_gone=False,
+        modes=("serial",),
+        limit=20.0,
+    ),
+)
+
+# Nothing is made that cannot be recorded.
+FULL_DISK = """
+import resource
+
+async def test_full(alchemy_scope):
+    await alchemy_scope.acreate(File("first"))
+    [journal] = pathlib.Path(".alchemy").glob("*/*/.journal/*.jsonl")
+    size = journal.stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + {room}, resource.RLIM_INFINITY))
+    try:
+        for number in range(10):
+            await alchemy_scope.acreate(File("second", text=str(number)))
+    finally:
+        note("made", len(os.listdir("world")))
+    pytest.fail("it was made without a record")
+"""
+DISK = (
+    *(
+        Row(
+            name=f"disk-full-after-{room}-bytes",
+            program=FULL_DISK.replace("{room}", str(room)).replace("async def", "{mark}\nasync def"),
+            notes=("made 1",),
+            lines=("JournalWriteError",),
+            modes=("serial",),
+        )
+        for room in (0, 40)
+    ),
+    Row(
+        name="journal-unwritable",
+        program="""
+        {mark}
+        async def test_unwritable(alchemy_scope):
+            try:
+                await alchemy_scope.acreate(File("first"))
+            finally:
+                note("made", len(os.listdir("world")))
+        """,
+        options=("--alchemy-root=/dev/null/state",),
+        notes=("made 0",),
+        lines=("/dev/null/state",),
+        styles=("sync",),
+    ),
+)
+
+CRASH_ONCE = "await areach('made')\nif once('crash'): os._exit(7)"
+FAILING = """
+@pytest.mark.parametrize("number", range(6))
+{mark}
+async def test_fails(alchemy_scope, number):
+    await alchemy_scope.acreate(File("it"))
+    assert number % 2
+"""
+
+ORDER = (
+    Row(name="first-failure", program=FAILING, options=("-x",), codes_n2=(1, 2)),
+    Row(name="maxfail", program=FAILING, options=("--maxfail=2",), codes_n2=(1, 2)),
+    Row(name="last-failed", program=FAILING, before=(), options=("--lf",), lines=("3 failed",)),
+    Row(name="no-cacheprovider", program=FAILING, options=("-p", "no:cacheprovider")),
+    Row(
+        name="reruns",
+        program=FAILING,
+        plugins=("pytest_rerunfailures",),
+        options=("--reruns=2",),
+        lines=("3 failed, 3 passed, 6 rerun",),
+    ),
+    Row(
+        name="no-xdist",
+        body="await areach('made')\nos._exit(7)",
+        steps=(GO,),
+        codes=(7,),
+        modes=("serial",),
+        autoload=True,
+        options=("-p", "no:xdist"),
+    ),
+    *(
+        Row(
+            name=f"dist-{dist}",
+            body=CRASH_ONCE if dist != "loadgroup" else CRASH_ONCE,
+            program="""
+            @pytest.mark.parametrize("number", range(6))
+            {mark}
+            async def test_crash(alchemy_stage, alchemy_scope, number):
+                await alchemy_stage.acreate(File("stage"))
+                await alchemy_scope.acreate(File("own"))
+                if number == 1 and once("crash"):
+                    await areach("made")
+                    os._exit(7)
+            """,
+            steps=(Step("made", "answer", everywhere=False),),
+            options=(f"--dist={dist}",),
+            modes=("n2",),
+            styles=("sync",),
+            lines=("REAPED File own", "0 leaked"),
+        )
+        for dist in ("load", "loadscope", "loadfile", "loadgroup", "worksteal")
+    ),
+    Row(
+        name="no-worker-restart",
+        body=CRASH_ONCE,
+        steps=(Step("made", "answer"),),
+        options_n2=("--max-worker-restart=0",),
+        modes=("n2",),
+    ),
+    Row(
+        name="subtests",
+        program="""
+        {mark}
+        async def test_subtests(alchemy_scope, subtests):
+            for number in range(3):
+                with subtests.test(number=number):
+                    await alchemy_scope.acreate(File(f"it-{number}"))
+                    assert number != 1
+        """,
+    ),
+    Row(
+        name="class",
+        program="""
+        class TestThings:
+            {mark}
+            async def test_one(self, alchemy_class, alchemy_scope):
+                await alchemy_class.acreate(File("class"))
+                await alchemy_scope.acreate(File("own"))
+                assert False
+
+            {mark}
+            async def test_two(self, alchemy_class, alchemy_scope):
+                await alchemy_class.acreate(File("class"))
+                await areach("made")
+                os._exit(7)
+        """,
+        steps=(Step("made", "answer", everywhere=False),),
+        codes=(7,),
+        codes_n2=(1,),
+    ),
+    Row(
+        name="unittest",
+        program="""
+        import unittest
+
+        @pytest.mark.alchemy
+        class TestThings(unittest.TestCase):
+            def test_fails(self):
+                alchemy.current().create(File("it"))
+                self.fail()
+
+            def test_dies(self):
+                alchemy.current().create(File("it"))
+                reach("made")
+                os._exit(7)
+        """,
+        steps=(Step("made", "answer", everywhere=False),),
+        codes=(7,),
+        codes_n2=(1,),
+        styles=("sync",),
+    ),
+)
+
+DATABASE = """
+from postgres_database import PostgresDatabase
+
+{mark}
+async def test_database(alchemy_scope):
+    template = await alchemy_scope.acreate(PostgresDatabase("template", server=alchemy.env("PGSERVER")))
+    await alchemy_scope.acreate(PostgresDatabase("db", server=template.server, template=template))
+    connection = template.connect()
+    await areach("made")
+    {body}
+"""
+POSTGRES = tuple(
+    Row(
+        name=f"postgres-{name}",
+        program=DATABASE.replace("{body}", body),
+        steps=(step,),
+        codes=codes,
+        codes_n2=codes_n2,
+        postgres=True,
+    )
+    for name, body, step, codes, codes_n2 in (
+        ("assertion", "assert False", Step("made", "answer", everywhere=False), (1,), (1,)),
+        ("os-exit", "os._exit(7)", Step("made", "answer", everywhere=False), (7,), (1,)),
+        ("sigint", "", Step("made", SIGINT, "group", everywhere=False), (2,), (2,)),
+        ("sigkill", "", Step("made", SIGKILL, "group", everywhere=False), (-9,), (-9,)),
+    )
+)
+
+ALL = (*OWN_DOING, *SIGNALS, *IN_FLIGHT, *SLOW, *DISK, *ORDER, *POSTGRES)
