@@ -168,7 +168,7 @@ class AsyncDriver:
 class DaemonThreads(concurrent.futures.Executor):
     """A thread for each call; one that hangs is left behind, and keeps nobody waiting at the end of the process."""
 
-    def submit(  # type: ignore[override]  # the standard library's has more ways to name its arguments
+    def submit(
         self, function: Callable[..., T], /, *args: Any, **kwargs: Any
     ) -> concurrent.futures.Future[T]:
         """Call *function* in a thread of its own."""
@@ -179,7 +179,7 @@ class DaemonThreads(concurrent.futures.Executor):
                 return
             try:
                 future.set_result(function(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001  # whoever waits gets it
+            except BaseException as error:  # whoever waits gets it
                 future.set_exception(error)
 
         threading.Thread(target=run, name="alchemy-destroy", daemon=True).start()
@@ -264,10 +264,10 @@ def _submit(awaitable: Awaitable[T], loop: Loop) -> concurrent.futures.Future[T]
         try:
             result = await awaitable
         except BaseException as error:
-            if not future.cancelled():
+            if future.set_running_or_notify_cancel():
                 future.set_exception(error)
         else:
-            if not future.cancelled():
+            if future.set_running_or_notify_cancel():
                 future.set_result(result)
 
     def start() -> None:

@@ -93,6 +93,11 @@ def find(reference: dict[str, Any]) -> Ref:
     return REF
 
 
+def numbered(cases: Sequence[tuple[Any, ...]]) -> list[str]:
+    """Return ids that are the same in every worker."""
+    return [f"{number}-{annotation}" for number, (annotation, *_) in enumerate(cases)]
+
+
 def through_json(annotation: Any, value: Any) -> Any:
     """Return what another process finds in the record of *value*."""
     shape = shape_of(annotation)
@@ -169,7 +174,7 @@ VALUES: list[tuple[Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("annotation", "value"), VALUES, ids=[str(a) + repr(v) for a, v in VALUES])
+@pytest.mark.parametrize(("annotation", "value"), VALUES, ids=numbered(VALUES))
 def test_another_process_reads_back_what_was_recorded(annotation: Any, value: Any) -> None:
     found = through_json(annotation, value)
 
@@ -225,7 +230,6 @@ MISFITS: list[tuple[Any, Any, str, str]] = [
     (Path, "a", "", "has to be Path, not str ('a')"),
     (Env, "HOME", "", "has to be Env, not str ('HOME')"),
     (Ref, "db", "", "has to be Ref, not str ('db')"),
-    (str, "x" * 50, "", ""),
     (int, "x" * 50, "", f"has to be int, not str ('{'x' * 36}...)"),
     (int | None, "x", "", "has to be int | None, not str ('x')"),
     (list[int] | None, ["x"], "[0]", "has to be int, not str ('x')"),
@@ -253,8 +257,8 @@ MISFITS: list[tuple[Any, Any, str, str]] = [
 
 @pytest.mark.parametrize(
     ("annotation", "value", "place", "reason"),
-    [misfit for misfit in MISFITS if misfit[3]],
-    ids=[f"{a}-{v!r}"[:60] for a, v, _, reason in MISFITS if reason],
+    MISFITS,
+    ids=numbered(MISFITS),
 )
 def test_a_value_that_does_not_fit_is_refused_and_the_place_named(
     annotation: Any, value: Any, place: str, reason: str
@@ -288,7 +292,7 @@ UNREADABLE: list[tuple[Any, Any, str, str]] = [
 @pytest.mark.parametrize(
     ("annotation", "data", "place", "reason"),
     UNREADABLE,
-    ids=[f"{u[0]}-{u[1]}" for u in UNREADABLE],
+    ids=numbered(UNREADABLE),
 )
 def test_a_record_that_does_not_fit_is_refused_and_the_place_named(
     annotation: Any, data: Any, place: str, reason: str
