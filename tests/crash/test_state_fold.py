@@ -10,16 +10,16 @@ import pytest
 from pytest_alchemy.records import Created, Deferred, Destroyed, Kept
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.stagestate import fold_stage
-from tests.unit.state.samples import ALL_KINDS, KEY, child, header, intent
+from tests.unit.state.samples import KEY, child, header, intent
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
 
 KILLED_AT_EACH_CALL = """
 import os, shutil, signal, sys
 from pathlib import Path
+from pytest_alchemy.state import journal, statefile
 from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.filestore import FileStore
-from pytest_alchemy.state.lasting import LastingStage
 from pytest_alchemy.state.stagestate import fold_stage, load_stage, publish
 from tests.unit.state.samples import KEY
 
@@ -52,6 +52,9 @@ def die_before(number):
     for name in [name for name in vars(disk) if not name.startswith("_")]:
         setattr(disk, name, staticmethod(counted(getattr(disk, name))))
 
+# A killed process loses nothing that it wrote, flushed or not, and there are thousands of flushes here.
+disk.fsync = staticmethod(lambda fd: None)
+statefile.sync_data = journal.sync_data = lambda fd: disk.fsync(fd)
 template, work, what = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 act = {"fold": fold, "show": show, "erase": erase}[what]
 before = owned(FileStore(template, KEY))
@@ -88,8 +91,9 @@ print(number, flush=True)
 def killed_at_each_call(template: Path, work: Path, what: str) -> int:
     """Return before how many calls the work on *template* was killed; each time nothing was lost."""
     with child(KILLED_AT_EACH_CALL, str(template), str(work), what) as program:
-        assert program.process.stdout is not None
-        return int(program.process.stdout.readline())
+        said, _ = program.process.communicate(timeout=150)
+    assert program.process.returncode == 0
+    return int(said)
 
 
 @pytest.fixture
@@ -97,18 +101,19 @@ def stage(tmp_path: Path) -> Path:
     """Return a stage with state files, and two journals that were not folded, the second one torn."""
     folder = tmp_path / ".alchemy" / "shop" / "prod"
     store = FileStore(folder, KEY)
-    places = [(), ("a",), ("a", "b"), (":t.py::test[A]",)]
+    places = [(), ("a",), ("a", "b")]
     lease = store.acquire()
     first = header(journal="first", ephemeral=False, stage="prod")
     store.append(lease, [first, *(intent(n, path=place) for n, place in enumerate(places, 1))])
-    store.append(lease, [Deferred(5, ("a",), "", "", "f", [], {}), Created(1, {"url": "x"})])
+    store.append(lease, [Deferred(4, ("a",), "", "", "f", [], {}), Created(1, {"url": "x"})])
     fold_stage(store, lease)
-    store.append(lease, [Created(2, {}), Destroyed(3), intent(6, path=("new", "newer")), Destroyed(5)])
+    store.append(lease, [Created(2, {}), Destroyed(3), intent(5, path=("new",)), Destroyed(4)])
     store.release(lease)
     lease = store.acquire()
     second = header(journal="second", continues="first", ephemeral=False, stage="prod")
-    store.append(lease, [second, Created(6, {"url": "y"}), Kept(("a",), 1.9e9), Created(1, {"url": "z"})])
-    store.append(lease, [header(journal="other", ephemeral=False, stage="prod"), *ALL_KINDS])
+    store.append(lease, [second, Created(5, {"url": "y"}), Kept(("a",), 1.9e9), Created(1, {"url": "z"})])
+    other = header(journal="other", ephemeral=False, stage="prod")
+    store.append(lease, [other, intent(1, path=("a",)), Destroyed(2)])
     store.release(lease)
     [*_, last] = sorted((folder / ".journal").iterdir())
     last.write_bytes(last.read_bytes() + b"0123456789abcdef {")

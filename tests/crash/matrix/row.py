@@ -203,7 +203,7 @@ class Case:
         if self.style == "sync":
             for asynchronous, plain in _SYNC:
                 text = text.replace(asynchronous, plain)
-            text = text.replace("@pytest.mark.asyncio\n", "")
+            text = re.sub(r" *@pytest\.mark\.asyncio\n", "", text)
         return text
 
 

@@ -80,12 +80,14 @@ def test_one_lasting_journal_is_enough(folder: Path) -> None:
     assert not is_reapable(folder, KEY)
 
 
-def test_what_is_kept_is_left_alone_until_its_time_is_over(folder: Path) -> None:
+def test_what_is_kept_is_left_alone(folder: Path) -> None:
     dead(folder, intent(1), Kept(PLACE, clock.now() + 60))
-    assert why_not_reapable(folder, KEY).startswith("it is kept until 20")
-    dead(folder, intent(1), Kept(PLACE, clock.now() - 60), worker="gw1", continues="")
 
-    (folder / JOURNALS / "gw0.jsonl").unlink()
+    assert why_not_reapable(folder, KEY).startswith("it is kept until 20")
+
+
+def test_what_is_kept_is_reaped_when_its_time_is_over(folder: Path) -> None:
+    dead(folder, intent(1), Kept(PLACE, clock.now() - 60))
 
     assert is_reapable(folder, KEY)
 

@@ -108,10 +108,26 @@ def spawn(*command: str, **variables: str) -> int:
     """Start a program that outlives this process, and return its id."""
     marker = Path(HERE, "marker").read_text()
     env = {"PATH": "/usr/bin:/bin", "MATRIX_RUN": marker, **variables}
-    return posix.posix_spawn("/bin/sh", ["sh", "-c", *command], env, file_actions=_QUIET, setsid=True)
+    pid = posix.posix_spawn("/bin/sh", ["sh", "-c", *command], env, file_actions=_QUIET, setsid=True)
+    while pid not in running("MATRIX_RUN", marker):  # while a program starts its environment cannot be read
+        time.sleep(0.001)
+    return pid
 
 
-class File(Resource):
+def running(name: str, value: str) -> Iterator[int]:
+    """Yield the processes that were started with this variable."""
+    wanted = f"{name}={value}".encode()
+    for folder in filter(str.isdigit, posix.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            fd = posix.open(f"/proc/{folder}/environ", posix.O_RDONLY)
+            try:
+                if wanted in posix.read(fd, 65536).split(b"\0"):
+                    yield int(folder)
+            finally:
+                posix.close(fd)
+
+
+class File(Resource, create_timeout=3):
     """A file; plain hooks."""
 
     text: str = ""
@@ -128,7 +144,7 @@ class File(Resource):
         take(self.name)
 
 
-class AsyncFile(Resource):
+class AsyncFile(Resource, create_timeout=3):
     """A file; coroutine hooks, and no `read`."""
 
     async def create(self) -> None:
@@ -140,7 +156,7 @@ class AsyncFile(Resource):
         take(self.name)
 
 
-class Process(Resource):
+class Process(Resource, create_timeout=3):
     """A process, known by a variable in its environment."""
 
     pid: int = output()
@@ -149,26 +165,15 @@ class Process(Resource):
         self.pid = spawn("exec sleep 600", MATRIX_THING=self.name)
 
     def read(self) -> bool:
-        return any(self._running())
+        return any(running("MATRIX_THING", self.name))
 
     def destroy(self) -> None:
-        for pid in self._running():
+        for pid in running("MATRIX_THING", self.name):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, 9)
 
-    def _running(self) -> Iterator[int]:
-        wanted = f"MATRIX_THING={self.name}".encode()
-        for folder in filter(str.isdigit, posix.listdir("/proc")):
-            with contextlib.suppress(OSError):
-                fd = posix.open(f"/proc/{folder}/environ", posix.O_RDONLY)
-                try:
-                    if wanted in posix.read(fd, 65536).split(b"\0"):
-                        yield int(folder)
-                finally:
-                    posix.close(fd)
 
-
-class Stopping(Resource):
+class Stopping(Resource, create_timeout=3):
     """A file whose hooks meet the outer test once, at the place named in *stop*."""
 
     stop: str
@@ -193,11 +198,11 @@ class Stopping(Resource):
         self._stop("after-destroy")
 
     def _stop(self, place: str) -> None:
-        if place == self.stop and once(place):
+        if place == self.stop and once(f"{place}-{self.name}"):
             reach(place)
 
 
-class AsyncStopping(Resource):
+class AsyncStopping(Resource, create_timeout=3):
     """A file whose coroutine hooks meet the outer test once, at the place named in *stop*."""
 
     stop: str
@@ -222,11 +227,11 @@ class AsyncStopping(Resource):
         await self._stop("after-destroy")
 
     async def _stop(self, place: str) -> None:
-        if place == self.stop and once(place):
+        if place == self.stop and once(f"{place}-{self.name}"):
             await areach(place)
 
 
-class Busy(Resource):
+class Busy(Resource, create_timeout=3):
     """A file on a server that takes its time: wherever its client dies, something is in flight."""
 
     version: int = 0
@@ -283,7 +288,7 @@ class Late(Resource, create_timeout=8):
         take(self.name)
 
 
-class SlowToGo(Resource):
+class SlowToGo(Resource, create_timeout=3):
     """A file whose plain destroy takes *seconds*."""
 
     seconds: float
@@ -301,7 +306,7 @@ class SlowToGo(Resource):
         take(self.name)
 
 
-class AsyncSlowToGo(Resource):
+class AsyncSlowToGo(Resource, create_timeout=3):
     """A file whose coroutine destroy takes *seconds*."""
 
     seconds: float
@@ -319,7 +324,7 @@ class AsyncSlowToGo(Resource):
         take(self.name)
 
 
-class Reluctant(Resource):
+class Reluctant(Resource, create_timeout=3):
     """A file whose destroy fails *times* times before it works."""
 
     times: int
