@@ -41,6 +41,7 @@ print(took * 1000, *sorted(new & {set(HEAVY)!r}))
 
 
 def main() -> int:
+    """Measure both, tell the figures, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=40, help="alternations of the two runs (default: 40)")
     rounds = parser.parse_args().rounds

@@ -40,6 +40,7 @@ class StageOpened(_Line, tag="stage", frozen=True):
         journal: Random id of this journal; part of every line's digest.
         format: Version of the line format.
         continues: Id of the first journal whose numbers this one goes on with; empty if it is the first itself.
+        patron: Process id of the xdist controller that ends the stage, 0 for none.
         fence: Number of the lease it was opened under; of two journals the one with the greater number is younger.
     """
 
@@ -60,6 +61,7 @@ class StageOpened(_Line, tag="stage", frozen=True):
     format: int = FORMAT
     continues: str = ""
     fence: int = 0
+    patron: int = 0
 
     @property
     def lineage(self) -> str:

@@ -35,11 +35,13 @@ class Program:
         kinds: The class of each kind, by application and kind.
         test: Node id of the test that runs now.
         folder: Working directory in which recovery has to run.
+        patron: Process id of the xdist controller that ends what this process leaves, 0 for none.
     """
 
     kinds: dict[tuple[str, str], Kind] = field(default_factory=dict)
     test: str = ""
     folder: str = field(default_factory=os.getcwd)
+    patron: int = 0
 
     def know(self, app: str, kind: Kind) -> None:
         """
@@ -178,6 +180,7 @@ class Stage:
             import_path=tuple(path for path in sys.path if isinstance(path, str)),
             settings=asdict(self.settings),
             journal=clock.token(12),
+            patron=self.program.patron,
         )
 
 

@@ -21,6 +21,10 @@ import signal
 import sys
 import time
 
+TYPE_CHECKING = False  # importing typing for it would take as long as all the rest
+if TYPE_CHECKING:
+    import subprocess
+
 # Whoever kills the owner's terminal or process group does not mean this program.
 _DEAF_TO = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTTIN", "SIGTTOU", "SIGPIPE", "SIGTSTP")
 _LOOK_AGAIN = 0.05
@@ -80,24 +84,22 @@ def _lives(process: int) -> bool:
     return True
 
 
-def _start(command: list[str], log: str, folders: list[str]):  # type: ignore[no-untyped-def]  # subprocess comes late
-    import subprocess
+def _start(command: list[str], log: str, folders: list[str]) -> list[subprocess.Popen[bytes]]:
+    from subprocess import DEVNULL, Popen
 
     running = []
     for folder in filter(os.path.isdir, folders):
         with open(os.path.join(folder, log), "ab") as words:
-            running.append(
-                subprocess.Popen([*command, folder], stdin=subprocess.DEVNULL, stdout=words, stderr=words)
-            )
+            running.append(Popen([*command, folder], stdin=DEVNULL, stdout=words, stderr=words))  # noqa: S603  # ours
     return running
 
 
-def _finish(process, give_up: float) -> None:  # type: ignore[no-untyped-def]  # subprocess comes late
-    import subprocess
+def _finish(process: subprocess.Popen[bytes], give_up: float) -> None:
+    from subprocess import TimeoutExpired
 
     try:
         process.wait(max(0.0, give_up - time.monotonic()))
-    except subprocess.TimeoutExpired:
+    except TimeoutExpired:
         process.kill()
 
 

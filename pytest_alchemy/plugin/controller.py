@@ -13,6 +13,7 @@ from pytest_alchemy import clock
 from pytest_alchemy.names import new_run
 from pytest_alchemy.report.facts import Fact, FactBook
 
+from .leftovers import Leftovers
 from .options import Options
 from .reaping import Reaping
 from .reporting import Reporter
@@ -40,10 +41,13 @@ class Controller:
         self._book = FactBook()
         self._reaps: dict[Path, Reaping] = {}
         self._died_in: dict[str, str] = {}
+        self._leftovers: Leftovers | None = None
         self._finished = False
         reporter = Reporter(config, options, self._book, self._run.id, self._finish)
         config.pluginmanager.register(reporter, "alchemy_reporter")
         config.add_cleanup(self._finish)
+        if not options.no_sigterm:
+            end_on_sigterm(config, wanted=self._uses_scopes)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -63,14 +67,17 @@ class Controller:
         """Take what a worker tells with the report of a test."""
         told = getattr(report, "alchemy", None)
         if told:
-            if self._book.is_silent and not self._options.no_sigterm:
-                end_on_sigterm(self._config)
+            self._leftovers = self._leftovers or Leftovers(self._options.root, self._run.id)
             self._book.merge(told)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         """Remember which test a worker died in."""
         self._died_in[report.node.gateway.id] = crashitem
+
+    def _uses_scopes(self) -> bool:
+        # The workers' first tests may still be running: then nothing has been told, but there are stages.
+        return not self._book.is_silent or any(self._folders("*"))
 
     def _finish(self) -> None:
         """Wait for what is being reaped, and reap what nobody told of; only the first call does anything."""
@@ -97,6 +104,8 @@ class Controller:
                 self._book.count(destroyed=1)
             else:
                 self._book.add(fact)
+        for fact in self._leftovers.facts() if self._leftovers else ():
+            self._book.add(fact)
 
     def _results(self, reaps: list[Reaping], give_up: float) -> Iterator[Fact]:
         for reap in reaps:

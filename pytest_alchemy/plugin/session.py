@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pytest_alchemy import clock, records
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Owned
+from pytest_alchemy.errors import MayStillAppearError
 from pytest_alchemy.names import Run, new_run
 from pytest_alchemy.report.facts import Fact, FactBook
 from pytest_alchemy.scope import Scope
@@ -23,6 +25,7 @@ from pytest_alchemy.state.board import Board
 from pytest_alchemy.teardown import Outcome
 
 from .asynctests import TEST_SCOPE, companions
+from .leftovers import Leftovers
 from .marker import settings_for
 from .options import Options
 from .reporting import Reporter
@@ -56,7 +59,7 @@ class Session:
         given: dict[str, Any] | None = getattr(config, "workerinput", {}).get("alchemy")
         self.worker: str = getattr(config, "workerinput", {}).get("workerid", "main")
         self.run = Run(given["run"], given["expires"]) if given else new_run(LIFETIME)
-        self.program = Program()
+        self.program = Program(patron=0 if self.worker == "main" else os.getppid())
         self.book = FactBook()
         self._stages = Stages(options, self.run, self.worker, self.program)
         self._open: dict[Scope, None] = {}
@@ -64,6 +67,7 @@ class Session:
         self._counted = (0, 0)
         self._kept: set[Stage] = set()
         self._kept_things: set[Owned] = set()
+        self._leftovers: Leftovers | None = None
         self._finished = False
         self._shares_account = False
         self._unfinished: set[Stage] = set()
@@ -77,6 +81,7 @@ class Session:
         if not hasattr(self.config, "workerinput"):
             reporter = Reporter(self.config, self.options, self.book, self.run.id, self.finish)
             plugins.register(reporter, "alchemy_reporter")
+            self._leftovers = Leftovers(self.options.root, self.run.id)
         self.config.add_cleanup(self.finish)
         if not self.options.no_sigterm:
             end_on_sigterm(self.config)
@@ -149,12 +154,17 @@ class Session:
         """Note how the teardown of *scope* ended."""
         self._open.pop(scope, None)
         needed: dict[Owned, str] = {}
+        late = any(isinstance(failure.error, MayStillAppearError) for failure in outcome.failures)
         for failure in outcome.failures:
             owned, reason = failure.owned, failure.reason
             if failure.error is None and not self._kept_things.isdisjoint(owned.needed_by or ()):
                 self._kept_things.add(owned)  # so that what it needs itself is told as kept, too
                 needed[owned] = reason
-            elif self._interrupted is not None and owned.recorded:
+            elif owned.recorded and (
+                self._interrupted is not None
+                or isinstance(failure.error, MayStillAppearError)
+                or (late and failure.error is None)  # it may be needed by what may still appear
+            ):
                 self._unfinished.add(scope.root)
                 self.book.add(self._fact("unfinished", owned.facts(), reason))
             else:
@@ -198,6 +208,8 @@ class Session:
             leaked = {fact.stage for fact in self.book.leaks}
             keep = self._kept | {stage for stage in self._stages if stage.name in leaked}
             self._stages.give_up(keep=keep - self._unfinished, unfinished=self._unfinished)
+            for fact in self._leftovers.facts() if self._leftovers else ():
+                self.book.add(fact)
 
     def _scope(self, settings: Settings, name: str, worker: str | None = None) -> Scope:
         stage = self._stages.stage(settings, worker)

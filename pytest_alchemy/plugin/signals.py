@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -14,12 +15,16 @@ EXIT_CODE = 143
 """Exit code of a run that SIGTERM ended: 128 and the signal's number, as shells have it."""
 
 
-def end_on_sigterm(config: pytest.Config) -> None:
+def end_on_sigterm(config: pytest.Config, wanted: Callable[[], bool] = lambda: True) -> None:
     """
     Handle SIGTERM until the end of the run; not if anybody else does, nor outside the main thread.
 
     In an xdist worker it raises KeyboardInterrupt, because a worker that exits with a code of its own is an internal
     error to its controller.
+
+    Args:
+        config: The run's configuration.
+        wanted: Asked when the signal comes; if it says False the process dies as it would have without us.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -28,7 +33,7 @@ def end_on_sigterm(config: pytest.Config) -> None:
     process, is_worker = os.getpid(), hasattr(config, "workerinput")
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
-        if os.getpid() != process:  # a forked child of a test: it dies as it would have without us
+        if os.getpid() != process or not wanted():  # a forked child of a test is not ours to end
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
         if is_worker:

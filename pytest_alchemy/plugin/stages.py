@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -44,7 +43,7 @@ class Stages:
         if worker != "main":
             self._pauses = RunPauses(options.root, options.app, f"{options.stage}-{RUN}-{run.id}")
         # The controller cleans up after its workers while it lives.
-        self._watch = Watch(patron=0 if worker == "main" else os.getppid())
+        self._watch = Watch(program.patron)
 
     def __iter__(self) -> Iterator[Stage]:
         return (stage for stage, _ in self._stages.values())
@@ -60,7 +59,7 @@ class Stages:
             plain = replace(settings, keep="never", teardown_timeout=None)
             opened = partial(self._open, files, shared)
             self._stages[key] = (
-                Stage(plain, name, self._run, self._program, opened, self._worker),
+                Stage(plain, name, self._run, self._program, opened, self._worker, self._pauses),
                 files,
             )
         return self._stages[key][0]

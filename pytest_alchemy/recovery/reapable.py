@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pytest_alchemy import clock
@@ -39,11 +40,26 @@ def why_not_reapable(folder: Path, key: bytes) -> str:
         return str(error)
 
 
+def _lives(process: int) -> bool:
+    """Tell whether there is such a process; one of that number that is another one only delays things."""
+    if not process:
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
 def _why_not(state: StageState) -> str:
     if not state.books:
         return "nothing is recorded in it"
     if not all(book.header.ephemeral for book in state.books.values()):
         return "it outlives its programs"
+    if any(_lives(book.header.patron) for book in state.books.values()):
+        return "its run goes on"
     if state.untrusted:
         return f"{state.untrusted[0]} was edited, or was not written by this user on this machine"
     owned = [live.entry for book in state.books.values() for live in book.live.values()]

@@ -13,7 +13,6 @@ import os
 import posix
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from pytest_alchemy import Resource, output
 
@@ -81,6 +80,14 @@ def _write(path: str, text: str, flags: int) -> None:
         posix.close(fd)
 
 
+def _read(path: str) -> str:
+    fd = posix.open(path, posix.O_RDONLY)
+    try:
+        return posix.read(fd, 1 << 20).decode(errors="replace")
+    finally:
+        posix.close(fd)
+
+
 # The world.
 
 
@@ -106,25 +113,21 @@ def take(name: str) -> None:
 
 def spawn(*command: str, **variables: str) -> int:
     """Start a program that outlives this process, and return its id."""
-    marker = Path(HERE, "marker").read_text()
+    marker = _read(f"{HERE}/marker")
     env = {"PATH": "/usr/bin:/bin", "MATRIX_RUN": marker, **variables}
-    pid = posix.posix_spawn("/bin/sh", ["sh", "-c", *command], env, file_actions=_QUIET, setsid=True)
-    while pid not in running("MATRIX_RUN", marker):  # while a program starts its environment cannot be read
+    pid = posix.posix_spawn(command[0], command, env, file_actions=_QUIET, setsid=True)
+    while pid not in running("MATRIX_RUN", marker):  # its environment cannot be read while it starts
         time.sleep(0.001)
     return pid
 
 
 def running(name: str, value: str) -> Iterator[int]:
     """Yield the processes that were started with this variable."""
-    wanted = f"{name}={value}".encode()
+    wanted = f"{name}={value}"
     for folder in filter(str.isdigit, posix.listdir("/proc")):
         with contextlib.suppress(OSError):
-            fd = posix.open(f"/proc/{folder}/environ", posix.O_RDONLY)
-            try:
-                if wanted in posix.read(fd, 65536).split(b"\0"):
-                    yield int(folder)
-            finally:
-                posix.close(fd)
+            if wanted in _read(f"/proc/{folder}/environ").split("\0"):
+                yield int(folder)
 
 
 class File(Resource, create_timeout=3):
@@ -162,7 +165,7 @@ class Process(Resource, create_timeout=3):
     pid: int = output()
 
     def create(self) -> None:
-        self.pid = spawn("exec sleep 600", MATRIX_THING=self.name)
+        self.pid = spawn("/bin/sleep", "600", MATRIX_THING=self.name)
 
     def read(self) -> bool:
         return any(running("MATRIX_THING", self.name))
@@ -276,7 +279,7 @@ class Late(Resource, create_timeout=8):
 
     def create(self) -> None:
         put_it = f'sleep {self.seconds}; echo "$NAME" >"{WORLD}/$NAME"; echo served >>"{HERE}/notes"'
-        spawn(put_it, NAME=self.name, MATRIX_SERVER="1")
+        spawn("/bin/sh", "-c", put_it, NAME=self.name, MATRIX_SERVER="1")
         if self.meet:
             reach("asked")
         raise TimeoutError("the server took too long")

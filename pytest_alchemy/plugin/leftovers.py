@@ -1,0 +1,69 @@
+"""What runs that are dead have left, and nobody has cleaned up: the next run that uses a scope does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from pytest_alchemy import clock
+from pytest_alchemy.report.facts import Fact
+
+from .reaping import Reaping
+
+PATIENCE = 10.0
+"""How long a run waits at its end for what it cleans up after others, in seconds; the reaping goes on after that."""
+
+
+class Leftovers(threading.Thread):
+    """
+    Finds the stages of dead runs and has them reaped while the tests run.
+
+    A stage whose owner lives is never touched, nor one that outlives its programs, is kept, or was not made by this user
+    on this machine.
+
+    Args:
+        root: The folder of all stages.
+        run: Id of this run, whose stages are left alone.
+    """
+
+    def __init__(self, root: Path, run: str) -> None:
+        super().__init__(name="alchemy-leftovers", daemon=True)
+        self._root, self._own = root, run
+        self._reapings: list[Reaping] = []
+        self.start()
+
+    def run(self) -> None:
+        """Start reaping every stage that may be reaped."""
+        for folder in self._stages():
+            self._reapings.append(Reaping(folder, timeout=0.0))
+
+    def facts(self) -> Iterator[Fact]:
+        """Yield what became of each thing; what is still there fails nobody else's run."""
+        give_up = clock.monotonic() + PATIENCE
+        self.join(PATIENCE)
+        for reaping in list(self._reapings):
+            for fact in reaping.facts(give_up - clock.monotonic()):
+                yield _of_another_run(fact)
+
+    def _stages(self) -> Iterator[Path]:
+        from pytest_alchemy.errors import AlchemyError
+        from pytest_alchemy.recovery.reapable import is_reapable
+        from pytest_alchemy.state.folders import Root
+        from pytest_alchemy.state.keys import user_key
+
+        try:
+            for folder in Root(self._root).stages():
+                if self._own not in folder.name and is_reapable(folder, user_key()):
+                    yield folder
+        except (AlchemyError, OSError):
+            return  # cleaning up after others is a courtesy: this run says itself what it cannot use
+
+
+def _of_another_run(fact: Fact) -> Fact:
+    if fact.what == "reaped":
+        return replace(fact, reason=fact.reason or "left behind by a run that died")
+    if fact.what in ("leaked", "unrecoverable"):
+        return replace(fact, what="unfinished", reason=f"left behind by a run that died: {fact.reason}")
+    return fact
