@@ -297,21 +297,60 @@ def physical_name(
         run: The run, None for a lasting stage.
         rule: What the provider accepts; from 44 characters the name has a readable part.
     """
-    digest = _digest(app, stage, kind, id, *path)
-    tag = _app_digest(app)
-    if rule.max < _LONG_FROM:
+    return Namer(app=app, stage=stage, path=path, kind=kind, run=run, rule=rule)(id)
+
+
+class Namer:
+    """
+    Makes the physical names of one kind in one scope; what they have in common is worked out once.
+
+    Args:
+        app: As in `physical_name`, like all others.
+    """
+
+    __slots__ = ("_app", "_digested", "_end", "_front", "_head", "_path", "_room", "_run", "_sep", "_start")
+
+    def __init__(
+        self,
+        *,
+        app: str,
+        stage: str,
+        path: Sequence[str],
+        kind: str,
+        run: Run | None,
+        rule: NameRule = _DEFAULT_RULE,
+    ) -> None:
+        self._app, self._path, self._run = _app_digest(app), tuple(path), run
+        self._digested = _measured(app, stage, kind), _measured(*path)
+        self._sep = sep = rule.separator
         if run is None:
-            return _checked(f"ac{tag}{digest}", 4)
-        return _checked(f"at{tag[:2]}{run.id}{_hours(run.expires)}{digest[:6]}", 2)
-    sep = rule.separator
-    if run is None:
-        marker, head, end = "alc", f"{app} {stage}", f"{sep}{tag}{digest[:10]}"
-    else:  # the run tells its stages apart, so that the room is left for scopes and id
-        marker, head = "alt", app
-        end = f"{sep}{run.id}{sep}{tag}{_hours(run.expires)}{digest[:10]}"
-    room = rule.max - 7 - len(sep) - len(end)
-    readable = _readable(head, path, id, sep, room)
-    return _checked(f"{marker}{sep}{readable}{end}" if readable else marker + end, 4)
+            marker, self._head, self._end = "alc", f"{app} {stage}", f"{sep}{self._app}"
+        else:  # the run tells its stages apart, so that the room is left for scopes and id
+            marker, self._head = "alt", app
+            self._end = f"{sep}{run.id}{sep}{self._app}{_hours(run.expires)}"
+        # Less marker and check; none at all in the short layout, which nobody can read.
+        self._room = rule.max - 17 - len(sep) - len(self._end) if rule.max >= _LONG_FROM else -1
+        self._start = marker + sep
+        words = _words(f"{self._head} {_spoken(self._path)[0]}")
+        self._front = "".join([word + sep for word in words])
+
+    def __call__(self, id: str) -> str:
+        """Return the physical name of resource *id*."""
+        before, after = self._digested
+        digest = _digested(f"{before}{len(id)}:{id}{after}")
+        if self._room < 0:
+            return self._short(digest)
+        readable = self._front + self._sep.join(_words(id))
+        if len(readable) > self._room or not readable or readable[-1] == self._sep:
+            readable = _readable(self._head, self._path, id, self._sep, self._room)
+        start = self._start if readable else self._start[:3]
+        return _checked(f"{start}{readable}{self._end}{digest[:10]}", 4)
+
+    def _short(self, digest: str) -> str:
+        if self._run is None:
+            return _checked(f"ac{self._app}{digest}", 4)
+        hours = _hours(self._run.expires)
+        return _checked(f"at{self._app[:2]}{self._run.id}{hours}{digest[:6]}", 2)
 
 
 def identity(
@@ -431,9 +470,17 @@ def _words(text: str) -> list[str]:
 
 def _digest(*parts: str, length: int = 14) -> str:
     """Return a digest of *parts*, no two lists of which read the same, in *length* characters."""
-    text = "".join([f"{len(part)}:{part}" for part in parts]).encode("utf-8", "surrogatepass")
+    return _digested(_measured(*parts), length)
+
+
+def _measured(*parts: str) -> str:
+    return "".join([f"{len(part)}:{part}" for part in parts])
+
+
+def _digested(text: str, length: int = 14) -> str:
     # 256 is no multiple of 36, which costs no more than a three-hundredth of a bit per character.
-    return blake2b(text, digest_size=length).digest().translate(_TO_DIGIT).decode("ascii")
+    raw = text.encode("utf-8", "surrogatepass")
+    return blake2b(raw, digest_size=length).digest().translate(_TO_DIGIT).decode("ascii")
 
 
 @lru_cache(maxsize=64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import enum
 import functools
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Self, TypeVar
@@ -24,7 +24,7 @@ from pytest_alchemy.entry import Call, Entry, Owned, Status
 from pytest_alchemy.errors import BlockedError, NotOwnedError, ScopeClosedError
 from pytest_alchemy.lifecycle import create
 from pytest_alchemy.names import NameRule, resource_key
-from pytest_alchemy.resource import Resource, describe, use_current_scope
+from pytest_alchemy.resource import Kind, Resource, describe, use_current_scope
 from pytest_alchemy.settings import Settings, Strategy
 from pytest_alchemy.stage import Stage
 from pytest_alchemy.teardown import Outcome, Teardown
@@ -45,6 +45,9 @@ class _State(enum.Enum):
     OPEN = "open"
     CLOSING = "closing"
     CLOSED = "closed"
+
+
+_OPEN = _State.OPEN
 
 
 class Scope:
@@ -82,7 +85,8 @@ class Scope:
         self.children: dict[str, Scope] = {}
         self.owned: dict[tuple[str, str] | int, Owned] = {}
         self._strategy = destroy_strategy
-        self._state = _State.OPEN
+        self._state = _OPEN
+        self._namers: dict[Kind, names.Namer] = {}
 
     def __repr__(self) -> str:
         alive = sum(1 for _ in self.subtree())
@@ -190,7 +194,7 @@ class Scope:
 
     def physical_name(self, id: str, max: int = 63) -> str:
         """Return a name of ours for something that no resource class stands for; the same for the same *id*."""
-        return self.root.physical_name(self.place, "name", id, NameRule(max=max))
+        return self.root.namer(self.place, "name", NameRule(max=max))(id)
 
     def run(self, name: str, destroy_strategy: Strategy | None = None) -> Scope:
         """
@@ -269,6 +273,14 @@ class Scope:
         for child in list(self.children.values()):
             yield from child.subtree()
 
+    def name_of(self, kind: Kind, id: str) -> str:
+        """Return the physical name of resource *id* in this scope."""
+        namer = self._namers.get(kind)
+        if namer is None:
+            namer = self.root.namer(self.place, kind.name, kind.name_rule)
+            self._namers[kind] = namer
+        return namer(id)
+
     def scope_of(self, entry: Entry) -> Scope:
         """Return a new scope for the children of *entry*."""
         key = resource_key(entry.kind.name, entry.id)
@@ -282,7 +294,7 @@ class Scope:
             owner=entry,
         )
 
-    def take_in(self, owned: Owned, wanted: str) -> bool:
+    def take_in(self, owned: Owned, wanted: object) -> bool:
         """
         Own *owned* from now on, unless something else stands in its place.
 
@@ -306,23 +318,26 @@ class Scope:
         if self.owner is not None and self.owner.status is Status.DESTROYED:
             self.owner.scope.forget(self.owner)
 
-    def refuse_if_closed(self, wanted: str) -> None:
+    def refuse_if_closed(self, wanted: object) -> None:
         """
         Refuse to make anything here once this scope or one around it is closing.
+
+        Args:
+            wanted: What was to be made, as messages call it.
 
         Raises:
             ScopeClosedError: It is.
         """
         scope: Scope | None = self
         while scope is not None:
-            if scope._state is not _State.OPEN:
-                raise ScopeClosedError(scope.title, scope._state.value, wanted)
+            if scope._state is not _OPEN:
+                raise ScopeClosedError(scope.title, scope._state.value, str(wanted))
             scope = scope.parent
 
     def start_closing(self) -> None:
         """Refuse everything new from now on; what exists is destroyed by `close`."""
         with self.root.lock:
-            if self._state is _State.OPEN:
+            if self._state is _OPEN:
                 self._state = _State.CLOSING
 
     async def close(
@@ -342,8 +357,8 @@ class Scope:
         """Return a new scope inside this one, of the same sort."""
         return Scope(self.root, parent=self, name=name, **more)
 
-    async def _make(self, resource: Resource, driver: Driver) -> Resource:
-        return await create(self, resource, driver)
+    def _make(self, resource: Resource, driver: Driver) -> Coroutine[Any, Any, Resource]:
+        return create(self, resource, driver)
 
     async def unmake(self, entry: Entry, driver: Driver) -> None:
         """

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pytest_alchemy import clock
 from pytest_alchemy.callers import stack_level
 from pytest_alchemy.errors import DuplicateKindError, UnimportableKindWarning
-from pytest_alchemy.names import NameRule, Run, physical_name
+from pytest_alchemy.names import Namer, NameRule, Run
 from pytest_alchemy.pauses import Pauses
 from pytest_alchemy.records import KindSeen, Record, StageOpened
 from pytest_alchemy.settings import Settings
@@ -100,6 +100,7 @@ class Stage:
         self.lock = threading.RLock()
         self._open_journal = open_journal
         self._seen: set[str] = set()
+        self._recorded: set[Kind] = set()
         self._numbers = itertools.count(1)
         self._memory = f"memory:{os.getpid()}"
 
@@ -111,16 +112,10 @@ class Stage:
         """Return the next number in order of creation."""
         return next(self._numbers)
 
-    def physical_name(self, path: tuple[str, ...], kind: str, id: str, rule: NameRule) -> str:
-        """Return the physical name of resource *id* in the scope at *path*."""
-        return physical_name(
-            app=self.settings.app,
-            stage=self.name,
-            path=path,
-            kind=kind,
-            id=id,
-            run=self.run,
-            rule=rule,
+    def namer(self, path: tuple[str, ...], kind: str, rule: NameRule) -> Namer:
+        """Return what makes the physical names of *kind* in the scope at *path*."""
+        return Namer(
+            app=self.settings.app, stage=self.name, path=path, kind=kind, run=self.run, rule=rule
         )
 
     def know(self, kind: Kind) -> None:
@@ -130,10 +125,8 @@ class Stage:
         Raises:
             DuplicateKindError: Another class calls itself the same kind.
         """
-        if (
-            kind.name in self._seen
-            and self.program.kinds.get((self.settings.app, kind.name)) is kind
-        ):
+        known = self.program.kinds.get((self.settings.app, kind.name))
+        if known is kind and kind.name in self._seen:
             return
         self.program.know(self.settings.app, kind)
         if not kind.importable and kind.name not in self._seen:
@@ -159,10 +152,13 @@ class Stage:
 
     def record_kind(self, kind: Kind) -> None:
         """Append where *kind* can be imported from, once."""
+        if kind in self._recorded:
+            return
         mark = f"{kind.name}@{kind.cls.__module__}"
         if mark not in self._seen:
             self.record(kind_seen(kind))
             self._seen.add(mark)
+        self._recorded.add(kind)
 
     def _header(self) -> StageOpened:
         return StageOpened(

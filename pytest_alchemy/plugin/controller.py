@@ -36,7 +36,7 @@ class Controller:
     """
 
     def __init__(self, config: pytest.Config, options: Options) -> None:
-        self._config, self._options = config, options
+        self._options = options
         self._run = new_run(LIFETIME)
         self._book = FactBook()
         self._reaps: dict[Path, Reaping] = {}

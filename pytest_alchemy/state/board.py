@@ -12,7 +12,7 @@ from pytest_alchemy.state.fold import LiveState, fold
 from pytest_alchemy.state.folders import JOURNALS, Root
 from pytest_alchemy.state.journal import read_journal
 from pytest_alchemy.state.keys import user_key
-from pytest_alchemy.state.locks import Holder, StageLock
+from pytest_alchemy.state.locks import Holder
 from pytest_alchemy.store import SharedRecord
 
 TURN = 600.0

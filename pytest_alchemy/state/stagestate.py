@@ -121,7 +121,9 @@ def publish(store: StateStore, state: StageState) -> None:
         StateChangedError: Somebody else wrote meanwhile: load the stage again.
     """
     sheets = _sheets(state)
-    for place in sorted({*sheets, *state.documents}, reverse=True):  # the stage's own last
+    for place in sorted(
+        {*sheets, *state.documents}, reverse=True
+    ):  # inner ones first: their folders go with them
         before = state.documents.get(place)
         if place in sheets:
             after = _document(state, place, sheets[place], before)

@@ -252,7 +252,7 @@ def test_a_stage_has_one_owner(connect: Connect) -> None:
     lease = first.acquire()
 
     for other in (first, second):
-        with pytest.raises(StageLockedError, match="State of stage 'prod' is locked by .+ since"):
+        with pytest.raises(StageLockedError, match=r"State of stage 'prod' is locked by .+ since"):
             other.acquire()
 
     first.renew(lease)

@@ -111,7 +111,9 @@ def stage(tmp_path: Path) -> Path:
     store.release(lease)
     lease = store.acquire()
     second = header(journal="second", continues="first", ephemeral=False, stage="prod")
-    store.append(lease, [second, Created(5, {"url": "y"}), Kept(("a",), 1.9e9), Created(1, {"url": "z"})])
+    store.append(
+        lease, [second, Created(5, {"url": "y"}), Kept(("a",), 1.9e9), Created(1, {"url": "z"})]
+    )
     other = header(journal="other", ephemeral=False, stage="prod")
     store.append(lease, [other, intent(1, path=("a",)), Destroyed(2)])
     store.release(lease)

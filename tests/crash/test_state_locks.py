@@ -127,8 +127,8 @@ def contest(folder: Path, *, processes: int, threads: int, seconds: float) -> Co
                 os.kill(pid, signal.SIGCONT)
             pause.wait(0.005)
             target = chance.choice(alive)
-            pid = witness.inside()
-            target = next((each for each in alive if each.process.pid == pid), target)
+            inside = witness.inside()
+            target = next((each for each in alive if each.process.pid == inside), target)
             if chance.random() < 0.3 and target.process.pid not in stopped:
                 os.kill(target.process.pid, signal.SIGSTOP)
                 witness.note(target.process.pid, "stopped")
@@ -154,7 +154,9 @@ def test_two_owners_never_overlap(tmp_path: Path) -> None:
     assert found.killed_inside + found.stopped_inside > 0
 
 
-@pytest.mark.skipif("ALCHEMY_SOAK" not in os.environ, reason="takes half a minute: set ALCHEMY_SOAK=1")
+@pytest.mark.skipif(
+    "ALCHEMY_SOAK" not in os.environ, reason="takes half a minute: set ALCHEMY_SOAK=1"
+)
 def test_of_a_hundred_contenders_two_owners_never_overlap(tmp_path: Path) -> None:
     found = contest(tmp_path, processes=10, threads=10, seconds=20)
 

@@ -142,7 +142,7 @@ class _Run:
         terminal = any(step.do == "hang up" for step in self._row.steps)
         command = [*_DEFAULTS, *(["setsid", "--ctty"] if terminal else [])]
         command += [sys.executable, "-m", "pytest", *self._case.options]
-        command += ["--alchemy-fake-account=account.sqlite", "-p", "no:randomly"]
+        command += ["--alchemy-fake-account=account.sqlite"]
         if options is not self._row.options:
             command += [*options]
         stdin = subprocess.DEVNULL
@@ -185,7 +185,7 @@ class _Run:
             self._hang_up()
         else:
             self._send(step, tellers[0])
-            if step.to == "worker":
+            if step.to == "worker" and not step.after:
                 self._answer(step.word, tellers[1:])
 
     def _send(self, step: Step, teller: int) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM
 
-from .row import Row, Step
+from .row import MODES, STYLES, Row, Step, Target
 
 GO = Step("made", "answer")
 HANG = "await areach('made')"
@@ -198,7 +199,7 @@ SLOW = (
         body="await alchemy_scope.acreate(AsyncSlowToGo('stuck', seconds=3600))\nassert False",
         steps=(Step("going", "answer"),),
         left=("file stuck",),
-        lines=("LEAKED AsyncSlowToGo stuck",),
+        lines=("LEAKED (Async)?SlowToGo stuck",),
         stage_gone=False,
         modes=("serial",),
         limit=20.0,
@@ -391,4 +392,41 @@ POSTGRES = tuple(
     )
 )
 
+BUSY = """
+@pytest.mark.parametrize("number", range(300))
+{mark}
+async def test_busy(alchemy_stage, alchemy_module, alchemy_scope, number):
+    await alchemy_stage.acreate(Busy("stage", version=number))
+    await alchemy_module.acreate(AsyncFile("module"))
+    if once(f"begun-{os.getpid()}"):
+        tell("begun")
+    await alchemy_scope.acreate(Busy("first"))
+    await alchemy_scope.acreate(AsyncFile("second"))
+    await alchemy_scope.acreate(Busy("first", version=2))
+    await alchemy_scope.aremove(await alchemy_scope.acreate(Busy("third")))
+"""
+
+
+def at_random(count: int) -> tuple[Row, ...]:
+    """Return *count* rows in each of which something is killed at an instant that nothing announces."""
+    return tuple(map(_at_random, range(count)))
+
+
+def _at_random(number: int) -> Row:
+    chance = random.Random(number)
+    mode, style = MODES[number % 2], STYLES[number // 2 % 2]
+    victims: tuple[Target, ...] = ("session", "group", "worker")
+    victim = chance.choice(victims)
+    return Row(
+        name=f"sigkill-{victim}-at-random-{number}",
+        program=BUSY,
+        steps=(Step("begun", SIGKILL, victim, after=chance.uniform(0.0, 1.0)),),
+        codes=(-9,),
+        codes_n2=(1,) if victim == "worker" else (-9,),
+        modes=(mode,),
+        styles=(style,),
+    )
+
+
 ALL = (*OWN_DOING, *SIGNALS, *IN_FLIGHT, *SLOW, *DISK, *ORDER, *POSTGRES)
+

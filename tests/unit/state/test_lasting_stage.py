@@ -79,7 +79,9 @@ def test_a_program_that_only_looks_leaves_no_trace(connect: Connect) -> None:
     assert connect().documents() == before
 
 
-def test_a_stage_from_which_everything_is_gone_is_forgotten(connect: Connect, tmp_path: Path) -> None:
+def test_a_stage_from_which_everything_is_gone_is_forgotten(
+    connect: Connect, tmp_path: Path
+) -> None:
     stage = LastingStage(connect())
     stage.open()
     journal = stage.journal(first_line())

@@ -25,7 +25,9 @@ def folder(tmp_path: Path) -> Path:
     return Root(tmp_path / ".alchemy").make_stage("shop", "test-gw0-k3f9x2ab")
 
 
-def dead(folder: Path, *records: Record, worker: str = "gw0", key: bytes = KEY, **changed: Any) -> None:
+def dead(
+    folder: Path, *records: Record, worker: str = "gw0", key: bytes = KEY, **changed: Any
+) -> None:
     """Leave a stage behind as a killed process does."""
     (folder / ".lock").touch()
     path = folder / JOURNALS / f"{worker}.jsonl"

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -29,9 +29,10 @@ from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.fold import Live
 from pytest_alchemy.state.memorystore import MemoryStore
 from pytest_alchemy.state.stagestate import StageState, fold_stage, load_stage, publish
-from pytest_alchemy.store import Lease, Place, StateStore, Versioned
+from pytest_alchemy.store import Lease, Place, Segment, StateStore, Versioned
 from tests.unit.state.samples import ALL_KINDS, KEY, header, intent
 
+T = TypeVar("T")
 PROD: dict[str, Any] = {"stage": "prod", "run": "", "ephemeral": False, "journal": "first"}
 BUCKET = KindSeen("bucket", "shop.kinds", "/src/shop/kinds.py", "Bucket")
 
@@ -97,7 +98,9 @@ def test_folding_changes_where_it_stands_and_not_what_it_says(store: FileStore) 
 
 
 def test_a_state_file_reads_as_it_is_described(store: FileStore, folder: Path) -> None:
-    lease = record(store, BUCKET, bucket(1, id="up"), Created(1, {"url": "x"}), bucket(2, needs=(1,)))
+    lease = record(
+        store, BUCKET, bucket(1, id="up"), Created(1, {"url": "x"}), bucket(2, needs=(1,))
+    )
 
     fold_stage(store, lease)
 
@@ -293,7 +296,9 @@ numbers = st.integers(1, 4)
 places = st.sampled_from([(), ("a",), ("a", "b"), ("a", "bucket-1:"), (":t.py::test[A]",), ("A",)])
 words = st.text(max_size=4)
 moments = st.floats(0, 4e9)
-props = st.dictionaries(words, st.none() | st.integers(-3, 3) | st.lists(words, max_size=2), max_size=2)
+props = st.dictionaries(
+    words, st.none() | st.integers(-3, 3) | st.lists(words, max_size=2), max_size=2
+)
 kinds = st.sampled_from(["bucket", "queue"])
 any_record: st.SearchStrategy[Record] = st.one_of(
     st.builds(KindSeen, kinds, words, words, words, st.booleans(), moments),
@@ -303,7 +308,9 @@ any_record: st.SearchStrategy[Record] = st.one_of(
         st.lists(numbers, max_size=2).map(tuple),
         *(st.integers(0, 4), moments, words, words),
     ),
-    st.builds(Deferred, numbers, places, *(words,) * 3, st.lists(words, max_size=2), props, at=moments),
+    st.builds(
+        Deferred, numbers, places, *(words,) * 3, st.lists(words, max_size=2), props, at=moments
+    ),
     st.builds(Created, numbers, props, st.none() | props, moments),
     st.builds(CreateFailed, numbers, words, st.booleans()),
     st.builds(Updating, numbers, props),
@@ -313,7 +320,9 @@ any_record: st.SearchStrategy[Record] = st.one_of(
     st.builds(Kept, places, moments),
 )
 journals = st.lists(
-    st.tuples(st.sampled_from(["", "first", "other"]), st.lists(any_record, max_size=12), st.booleans()),
+    st.tuples(
+        st.sampled_from(["", "first", "other"]), st.lists(any_record, max_size=12), st.booleans()
+    ),
     max_size=4,
 )
 
@@ -424,6 +433,41 @@ class Busy(MemoryStore):
         return found
 
 
+class Meanwhile(MemoryStore):
+    """A store in which something happens right after the first read."""
+
+    happens: Callable[[], object] | None = None
+
+    def documents(self) -> dict[Place, Versioned]:
+        return self._then(super().documents())
+
+    def segments(self) -> list[Segment]:
+        return self._then(super().segments())
+
+    def _then(self, found: T) -> T:
+        happens, self.happens = self.happens, None
+        if happens is not None:
+            happens()
+        return found
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_what_is_folded_during_a_read_is_read_as_it_was_before_or_after(finished: bool) -> None:
+    store = Meanwhile()
+    lease = record(store, bucket(1))
+
+    def happens() -> None:
+        store.append(lease, [bucket(2), Destroyed(1)])
+        if finished:
+            fold_stage(store, lease)
+        else:
+            publish(store, load_stage(store))
+
+    store.happens = happens
+
+    assert list(load_stage(store).books["first"].live) == [2]
+
+
 @pytest.mark.parametrize("times", [1, 5])
 def test_a_fold_that_lost_against_another_writer_reads_again(times: int) -> None:
     store = Busy()
@@ -507,7 +551,11 @@ def test_a_resource_that_is_none_is_an_error_that_names_file_and_key(
         ("deferred", [], "'deferred' is no JSON object"),
         ("expires", "soon", "'expires' is no moment: Invalid isoformat string: 'soon'"),
         ("expires", 5, "'expires' is no moment: fromisoformat: argument must be str"),
-        ("journals", {"first": {}}, "'journals': Object missing required field `opened` - at `$[...]`"),
+        (
+            "journals",
+            {"first": {}},
+            "'journals': Object missing required field `opened` - at `$[...]`",
+        ),
     ],
 )
 def test_a_part_that_is_none_is_an_error_that_names_the_file(

@@ -49,6 +49,11 @@ async def areach(word: str) -> None:
         posix.close(fd)
 
 
+def tell(word: str) -> None:
+    """Tell the outer test that this process is at *word*, and go on."""
+    _write(f"{HERE}/events", f"{word} {posix.getpid()}\n", 0)
+
+
 def once(word: str) -> bool:
     """Tell whether this is the first time that anybody in the run asks for *word*."""
     try:
@@ -68,7 +73,7 @@ def _ask(word: str) -> int:
     with contextlib.suppress(FileExistsError):
         posix.mkfifo(pipe)
     fd = posix.open(pipe, posix.O_RDWR)  # also for writing: so it has no end of file
-    _write(f"{HERE}/events", f"{word} {posix.getpid()}\n", 0)
+    tell(word)
     return fd
 
 

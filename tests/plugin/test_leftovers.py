@@ -1,0 +1,126 @@
+"""What dead runs left and no watchdog cleaned up: the next run that uses a scope destroys it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_alchemy.state.folders import LOCK
+from pytest_alchemy.state.locks import Holder, StageLock
+from tests.support.world import World, section
+
+# A machine that goes down takes the watchdog with it.
+NO_WATCHDOG = """
+import subprocess
+from pytest_alchemy.recovery.process import Watch
+
+Watch._start = lambda self: subprocess.Popen(["true"], stdin=subprocess.PIPE)
+"""
+
+DIES = """
+import os, signal
+from kinds import File
+
+def test_dies(alchemy_scope):
+    alchemy_scope.create(File("left", broken=os.environ.get("BROKEN") == "1"))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+USES_A_SCOPE = """
+import pytest
+from kinds import File
+
+@pytest.mark.parametrize("number", range(2))
+def test_uses_one(alchemy_scope, number):
+    alchemy_scope.create(File("own"))
+"""
+
+
+@pytest.fixture
+def dead_run(pytester: pytest.Pytester, world: World) -> Path:
+    """The stage of a run that was killed together with its watchdog."""
+    pytester.makepyfile(no_watchdog=NO_WATCHDOG, test_dies=DIES, test_uses=USES_A_SCOPE, test_plain="def test(): pass")
+
+    world.run_apart("-p", "no_watchdog", "test_dies.py")
+
+    assert world.left == ["left"]
+    [stage] = (world.state / "shop").iterdir()
+    return stage
+
+
+@pytest.mark.parametrize("workers", ["", "-n2"])
+def test_the_next_run_that_uses_a_scope_destroys_it_and_says_so(
+    world: World, dead_run: Path, workers: str
+) -> None:
+    options = [workers] if workers else []
+
+    result = world.run_apart(*options, "test_uses.py", plugins="xdist" if workers else "")
+
+    assert result.ret == 0
+    assert world.left == []
+    assert not world.state.exists()
+    assert section(result)[1].startswith("REAPED File left (")
+    result.stdout.fnmatch_lines(["*left behind by a run that died; destroyed in *"])
+
+
+@pytest.mark.parametrize("arguments", [("test_plain.py",), ("--collect-only", "test_uses.py")])
+def test_a_run_that_uses_no_scope_touches_nothing(
+    world: World, dead_run: Path, arguments: tuple[str, ...]
+) -> None:
+    result = world.run_apart(*arguments)
+
+    assert result.ret == 0
+    assert world.left == ["left"]
+    assert dead_run.is_dir()
+
+
+@pytest.fixture
+def owner(dead_run: Path) -> Iterator[StageLock]:
+    """A living owner of the stage."""
+    lock = StageLock(dead_run / LOCK)
+    lock.acquire(Holder.this_process())
+    yield lock
+    lock.release()
+
+
+def test_what_belongs_to_a_living_process_is_left_alone(
+    world: World, dead_run: Path, owner: StageLock
+) -> None:
+    result = world.run_apart("test_uses.py")
+
+    assert result.ret == 0
+    assert world.left == ["left"]
+    assert section(result) == ["2 created, 2 destroyed, 0 leaked in shop/test-*"]
+
+
+def test_what_cannot_be_destroyed_fails_nobody_elses_run(
+    pytester: pytest.Pytester, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(no_watchdog=NO_WATCHDOG, test_dies=DIES, test_uses=USES_A_SCOPE)
+    monkeypatch.setenv("BROKEN", "1")
+    world.run_apart("-p", "no_watchdog", "test_dies.py")
+
+    result = world.run_apart("--alchemy-leaks=fail", "test_uses.py")
+
+    assert result.ret == 0
+    assert world.left == ["left"]
+    result.stdout.fnmatch_lines(
+        [
+            "UNFINISHED File left (*",
+            "*left behind by a run that died: RuntimeError: the disk is on fire (tried 3 times)",
+        ]
+    )
+
+
+def test_what_was_not_recorded_by_this_user_is_never_touched(
+    world: World, dead_run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ALCHEMY_STATE_HOME", str(tmp_path / "another-user"))
+
+    result = world.run_apart("test_uses.py")
+
+    assert result.ret == 0
+    assert world.left == ["left"]
+    assert dead_run.is_dir()
