@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help venv test test-fast lint types demo bench clean
+.PHONY: help venv test test-fast lint types demo bench soak clean
 
 help:
 	@echo 'make demo       a run whose worker is killed: what it made is reaped, and the account is empty at the end'
@@ -16,6 +16,7 @@ help:
 	@echo 'make lint       ruff: rules and format'
 	@echo 'make types      mypy, strict'
 	@echo 'make bench      the figures: import time, cost per run and per resource'
+	@echo 'make soak       the crash matrix five times, and 200 random instants (most of an hour)'
 	@echo 'make clean      remove the virtual environment and everything that was built'
 
 venv: $(READY)
@@ -60,6 +61,9 @@ demo: $(READY)
 
 bench: $(READY)
 	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+
+soak: $(READY)
+	$(BIN)/python -m tests.crash.matrix.soak $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .benchmarks .mypy_cache .pytest_cache .ruff_cache

@@ -65,7 +65,12 @@ class Driver(Protocol):
     """How hooks are called and waited for."""
 
     async def call(
-        self, hook: Hook, *, loop: Loop | None = None, timeout: float | None = None
+        self,
+        hook: Hook,
+        *,
+        loop: Loop | None = None,
+        timeout: float | None = None,
+        function: Callable[..., Any] | None = None,
     ) -> tuple[Any, Loop | None]:
         """
         Call *hook*, wait for its end, and return what it returned.
@@ -74,6 +79,7 @@ class Driver(Protocol):
             hook: Plain or coroutine function without arguments.
             loop: Loop that a coroutine has to run on; None for the driver's own.
             timeout: Longest wait for a coroutine, in seconds. A plain hook cannot be cut off.
+            function: What *hook* calls in the end; if it is a coroutine function, no thread is needed to call it.
 
         Returns:
             The result, and the loop that a coroutine ran on (None for a plain hook).
@@ -103,10 +109,15 @@ class BlockingDriver:
     """Calls hooks in the caller's thread; coroutines run on *loop* or on the background loop."""
 
     async def call(
-        self, hook: Hook, *, loop: Loop | None = None, timeout: float | None = None
+        self,
+        hook: Hook,
+        *,
+        loop: Loop | None = None,
+        timeout: float | None = None,
+        function: Callable[..., Any] | None = None,
     ) -> tuple[Any, Loop | None]:
-        result = _call_hook(hook, may_await=False)
-        if not inspect.isawaitable(result):
+        result = call_hook(hook, may_await=False)
+        if result is None or not inspect.isawaitable(result):
             return result, None
         if loop is None or not loop.is_running():
             loop = background_loop()
@@ -136,21 +147,29 @@ class AsyncDriver:
         self.threads = threads
 
     async def call(
-        self, hook: Hook, *, loop: Loop | None = None, timeout: float | None = None
+        self,
+        hook: Hook,
+        *,
+        loop: Loop | None = None,
+        timeout: float | None = None,
+        function: Callable[..., Any] | None = None,
     ) -> tuple[Any, Loop | None]:
         here = asyncio.get_running_loop()
         if loop is not None and loop is not here and loop.is_running():
             elsewhere = asyncio.wrap_future(_submit(_awaited(hook), loop))
             return await asyncio.wait_for(elsewhere, timeout), loop
-        if self.threads is not None:
+        if self.threads is not None and not inspect.iscoroutinefunction(function):
             context = contextvars.copy_context()
-            thread = here.run_in_executor(self.threads, context.run, _call_hook, hook, False)
+            thread = here.run_in_executor(self.threads, context.run, call_hook, hook, False)
             result = await asyncio.wait_for(thread, timeout)
         else:
-            result = _call_hook(hook, may_await=True)
-        if not inspect.isawaitable(result):
+            result = call_hook(hook, may_await=True)
+        if result is None or not inspect.isawaitable(result):
             return result, None
-        return await asyncio.wait_for(_as_coroutine(result), timeout), here
+        if timeout is None:
+            return await result, here
+        async with asyncio.timeout(timeout):  # unlike `wait_for` it makes no task
+            return await result, here
 
     async def wait(
         self, future: concurrent.futures.Future[None], timeout: float | None = None
@@ -219,7 +238,8 @@ class _Background:
 _background = _Background()
 
 
-def _call_hook(hook: Hook, may_await: bool) -> Any:
+def call_hook(hook: Hook, may_await: bool) -> Any:
+    """Call *hook*, which may return an awaitable for its caller's loop if *may_await*."""
     before = _async_hook.get()
     if before is may_await:
         return hook()
@@ -231,12 +251,8 @@ def _call_hook(hook: Hook, may_await: bool) -> Any:
 
 
 async def _awaited(hook: Hook) -> Any:
-    result = _call_hook(hook, may_await=True)
+    result = call_hook(hook, may_await=True)
     return await result if inspect.isawaitable(result) else result
-
-
-async def _as_coroutine(awaitable: Awaitable[T]) -> T:
-    return await awaitable
 
 
 def _wait_on(awaitable: Awaitable[T], loop: Loop, timeout: float | None) -> T:

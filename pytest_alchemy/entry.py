@@ -62,9 +62,11 @@ class Entry(Turns):
         self.needed_by: set[Entry] | None = None
         self._own_scope: Scope | None = None
         self.at = clock.now()
-        self.name = scope.root.physical_name(scope.place, kind.name, resource.id, kind.name_rule)
-        self.props = self.props_of(resource)
-        self.needs = self.needs_of(resource)
+        self.name = scope.name_of(kind, resource.id)
+        self.props: dict[str, Any] = {}
+        self.needs: tuple[Entry, ...] = ()
+        if kind.fields():
+            self.props, self.needs = self.props_of(resource), self.needs_of(resource)
 
     @classmethod
     def recalled(
@@ -179,6 +181,8 @@ class Entry(Turns):
 
     def outputs(self) -> dict[str, Any]:
         """Return the outputs that are set, as plain data."""
+        if not self.kind.outputs:
+            return {}
         values = self.resource.__dict__
         return {
             name: self.kind.plain(self.id, name, values[name])

@@ -62,11 +62,16 @@ class InvalidPropertyError(AlchemyError, TypeError):
 class OutputNotReadyError(AlchemyError, AttributeError):
     """An output that was read before its resource exists."""
 
-    def __init__(self, resource: str, field: str) -> None:
-        super().__init__(resource, field)
-        self.resource, self.field = resource, field
+    def __init__(self, resource: str, field: str, exists: bool = False) -> None:
+        super().__init__(resource, field, exists)
+        self.resource, self.field, self.exists = resource, field, exists
 
     def __str__(self) -> str:
+        if self.exists:
+            return (
+                f"{self.resource} has no {self.field!r}: its create() ended without setting it.\n"
+                f"Set it there: self.{self.field} = ..."
+            )
         return (
             f"{self.resource} has no {self.field!r} yet: outputs are known once the resource exists.\n"
             "Create it first: scope.create(resource), or await it in an async test."
@@ -512,4 +517,47 @@ class StateForeignError(AlchemyError):
             f"State file {self.file} was edited, or was not written by this user on this machine. "
             "Nothing of it is acted on by itself.\n"
             "Recover it where it was written, or destroy what it names by hand and delete it."
+        )
+
+
+class CannotBeListedError(AlchemyError, TypeError):
+    """A kind that cannot be swept by name."""
+
+    def __init__(self, kind_name: str, reason: str) -> None:
+        super().__init__(kind_name, reason)
+        self.kind_name, self.reason = kind_name, reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind_name} cannot be swept by name: {self.reason}.\n"
+            "Such a class defines destroy() and the classmethod list(), which returns the names that exist."
+        )
+
+
+class NothingOutlivesError(AlchemyError):
+    """A sweep by name was to look at an account in this process's own memory, where nothing of others can be."""
+
+    def __init__(self, kind_name: str) -> None:
+        super().__init__(kind_name)
+        self.kind_name = kind_name
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind_name}: there is nothing to sweep in the offline account, which ends with its process.\n"
+            "Name the account: --live for the real one, or --fake-account FILE"
+        )
+
+
+class TooManyToSweepError(AlchemyError):
+    """More was found by name than a sweep may destroy at once: nothing was destroyed."""
+
+    def __init__(self, found: int, most: int) -> None:
+        super().__init__(found, most)
+        self.found, self.most = found, most
+
+    def __str__(self) -> str:
+        return (
+            f"{self.found} resources were found by name, and at most {self.most} are destroyed at once: "
+            "nothing was destroyed.\n"
+            f"List them without --yes; if all of them are to go, say --max {self.found}"
         )

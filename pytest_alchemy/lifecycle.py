@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import concurrent.futures
+import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from pytest_alchemy import clock, records
 from pytest_alchemy.ambient import current
-from pytest_alchemy.driver import BlockingDriver, Driver
+from pytest_alchemy.driver import BlockingDriver, Driver, call_hook
 from pytest_alchemy.entry import Call, Entry, Owned, Status
 from pytest_alchemy.errors import (
     ChangedWithinRunError,
@@ -21,8 +22,9 @@ from pytest_alchemy.errors import (
     OwnedElsewhereError,
     ResourceDefinitionError,
 )
-from pytest_alchemy.resource import Kind, Resource, describe, kind_of
+from pytest_alchemy.resource import Kind, Resource, kind_of
 from pytest_alchemy.retry import advise
+from pytest_alchemy.values import Env, variables
 
 if TYPE_CHECKING:
     from pytest_alchemy.scope import Scope
@@ -45,8 +47,15 @@ async def create(scope: Scope, resource: Resource, driver: Driver) -> Resource:
     """
     if not isinstance(resource, Resource):
         raise NotAResourceError(scope.title, repr(resource))
+    if resource._alchemy is None:
+        raise ResourceDefinitionError(
+            type(resource).__qualname__,
+            "its __init__ does not call that of Resource",
+            "Declare properties as annotated fields instead, or call super().__init__(id, ...).",
+        )
     resource._alchemy.fresh = False
-    _refuse_elsewhere(scope, resource)
+    if resource._alchemy.owner is not None:
+        _refuse_elsewhere(scope, resource)
     key = kind_of(type(resource)).name, resource.id
     while True:
         existing = scope.owned.get(key)
@@ -78,10 +87,24 @@ async def destroy(owned: Owned, driver: Driver, timeout: float | None = None) ->
         Exception: What the hook raised; the record is kept.
     """
     deadline = None if timeout is None else clock.monotonic() + timeout
-    await _turn(owned, driver, deadline)
+    if (others := owned.begin()) is not None:
+        await _turn(owned, others, driver, deadline)
     try:
-        if owned.status is not Status.DESTROYED:
-            await _destroy_recorded(owned, driver, deadline)
+        if owned.status is Status.DESTROYED:
+            return
+        if owned.scope.root.run is None:
+            # What is ephemeral is to be destroyed anyway: no need to say so.
+            _note(owned, records.Destroying(owned.seq))
+        if isinstance(owned, Entry):
+            existed = owned.status is Status.CREATED
+            await _destroy(owned, driver, deadline)
+            owned.scope.root.counts.destroyed += existed
+        else:
+            await _call(owned, driver, deadline)
+        _note(owned, records.Destroyed(owned.seq))
+        owned.status = Status.DESTROYED
+        owned.let_go()
+        owned.scope.forget(owned)
     finally:
         owned.end()
 
@@ -137,11 +160,11 @@ def _refuse_elsewhere(scope: Scope, resource: Resource) -> None:
 
 def _take_in(scope: Scope, resource: Resource) -> Entry | None:
     """Make *scope* own *resource* from now on; None if it owns one of this kind and id meanwhile."""
-    stage, kind, wanted = scope.root, kind_of(type(resource)), describe(resource)
-    scope.refuse_if_closed(wanted)
+    stage, kind = scope.root, kind_of(type(resource))
+    scope.refuse_if_closed(resource)
     stage.know(kind)
     entry = Entry(scope, kind, resource, stage.next_number())
-    return entry if scope.take_in(entry, wanted) else None
+    return entry if scope.take_in(entry, resource) else None
 
 
 def _world_of(kind: Kind, resource: Resource) -> str:
@@ -161,6 +184,8 @@ def _record_intent(entry: Entry) -> None:
     binding = entry.resource._alchemy
     binding.owner = entry
     try:
+        for value in variables(entry.props):
+            Env(value).value  # noqa: B018  # raises if it is not set: nothing is tried without it
         if "world" in entry.kind.hooks:
             entry.world = _world_of(entry.kind, entry.resource)
         if stage.outlives_process(entry.world):
@@ -174,10 +199,16 @@ def _record_intent(entry: Entry) -> None:
         raise
 
 
-async def _turn(owned: Owned, driver: Driver, deadline: float | None = None) -> None:
+async def _turn(
+    owned: Owned,
+    others: concurrent.futures.Future[None] | None,
+    driver: Driver,
+    deadline: float | None = None,
+) -> None:
     """Wait until nobody else works on *owned*; `Turns.end` gives the turn back."""
-    while (others := owned.begin()) is not None:
+    while others is not None:
         await driver.wait(others, _left(deadline))
+        others = owned.begin()
 
 
 def _left(deadline: float | None) -> float | None:
@@ -197,7 +228,7 @@ def _left(deadline: float | None) -> float | None:
 
 async def _again(existing: Entry, resource: Resource, driver: Driver) -> Resource | None:
     """Declare a kind and id that the scope knows; None if it has to be created after all."""
-    await _turn(existing, driver)
+    await _turn(existing, existing.begin(), driver)
     try:
         if existing.status is Status.CREATED:
             return await _same(existing, resource, driver)
@@ -235,32 +266,13 @@ def _take_over(resource: Resource, existing: Entry) -> None:
             resource.__dict__[name] = existing.resource.__dict__[name]
 
 
-def _enter(scope: Scope, resource: Resource) -> Entry:
-    """Give *resource* its place in *scope* and record that it is about to exist."""
-    stage, kind = scope.root, kind_of(type(resource))
-    stage.know(kind)
-    entry = Entry(scope, kind, resource, stage.next_number())
-    resource._alchemy.owner = entry
-    try:
-        if "world" in kind.hooks:
-            entry.world = resource.world()
-        entry.recorded = stage.outlives_process(entry.world)
-        if entry.recorded:
-            stage.record_kind(kind)
-            stage.record(entry.intent())
-    except BaseException:
-        resource._alchemy.owner = None
-        raise
-    scope.owned[kind.name, resource.id] = entry
-    entry.hold()
-    return entry
-
-
 async def _create(entry: Entry, driver: Driver) -> None:
     try:
         _, entry.loop = await driver.call(_hook(entry, entry.resource, "create"))
-        entry.kind.check_outputs(entry.resource)
-        outputs = entry.outputs()
+        outputs: dict[str, Any] = {}
+        if entry.kind.outputs:
+            entry.kind.check_outputs(entry.resource)
+            outputs = entry.outputs()
     except BaseException as error:
         entry.settled = isinstance(error, Exception) and not isinstance(error, _NO_ANSWER)
         entry.loop = asyncio._get_running_loop()
@@ -303,25 +315,14 @@ async def _update(entry: Entry, resource: Resource, driver: Driver) -> Resource:
     return resource
 
 
-async def _destroy_recorded(owned: Owned, driver: Driver, deadline: float | None) -> None:
-    if owned.scope.root.run is None:
-        # What is ephemeral is to be destroyed anyway: no need to say so.
-        _note(owned, records.Destroying(owned.seq))
+async def _call(call: Call, driver: Driver, deadline: float | None) -> None:
+    function, args, kwargs = call.function, call.args, call.kwargs
     try:
-        if isinstance(owned, Call):
-            function, args, kwargs = owned.function, owned.args, owned.kwargs
-            await driver.call(lambda: function(*args, **kwargs), timeout=_left(deadline))
-        else:
-            await _destroy(owned, driver, deadline)
+        hook = functools.partial(function, *args, **kwargs)
+        await driver.call(hook, timeout=_left(deadline), function=function)
     except Exception as error:
         if not advise(error, now=clock.now()).gone:
             raise
-    _note(owned, records.Destroyed(owned.seq))
-    owned.status = Status.DESTROYED
-    owned.let_go()
-    owned.scope.forget(owned)
-    if isinstance(owned, Entry):
-        owned.scope.root.counts.destroyed += 1
 
 
 async def _destroy(entry: Entry, driver: Driver, deadline: float | None) -> None:
@@ -331,13 +332,18 @@ async def _destroy(entry: Entry, driver: Driver, deadline: float | None) -> None
     if loop is not None and not _can_wait_for(loop, driver):
         resource, loop = entry.revived(), None
     check_world(entry, resource)
-    if entry.status is Status.FAILED and "read" in entry.kind.hooks:
-        read = _hook(entry, resource, "read")
-        exists, _ = await driver.call(read, loop=loop, timeout=_left(deadline))
-        if not exists:
-            _check_settled(entry)
-            return
-    await driver.call(_hook(entry, resource, "destroy"), loop=loop, timeout=_left(deadline))
+    try:
+        if entry.status is Status.FAILED and "read" in entry.kind.hooks:
+            read = _hook(entry, resource, "read")
+            exists, _ = await driver.call(read, loop=loop, timeout=_left(deadline))
+            if not exists:
+                _check_settled(entry)
+                return
+        hook, function = _hook(entry, resource, "destroy"), entry.kind.hooks["destroy"]
+        await driver.call(hook, loop=loop, timeout=_left(deadline), function=function)
+    except Exception as error:
+        if not advise(error, now=clock.now()).gone:
+            raise
 
 
 def check_world(entry: Entry, resource: Resource) -> None:
@@ -385,24 +391,33 @@ def _hook(entry: Entry, resource: Resource, name: str, *args: Any) -> Callable[[
         finally:
             current.set(before)
             binding.hooks_open -= 1
-        return finish(result) if inspect.isawaitable(result) else result
-
-    async def finish(result: Awaitable[Any]) -> Any:
-        before = current.get()
-        current.set(entry)
-        binding.hooks_open += 1
-        try:
-            return await result
-        finally:
-            current.set(before)
-            binding.hooks_open -= 1
+        if result is None or not inspect.isawaitable(result):
+            return result
+        return _finished(entry, resource, result)
 
     return run
+
+
+async def _finished(entry: Entry, resource: Resource, hook: Awaitable[Any]) -> Any:
+    """Return what *hook* returns, in the same surroundings as in `_hook`."""
+    before, binding = current.get(), resource._alchemy
+    current.set(entry)
+    binding.hooks_open += 1
+    try:
+        return await hook
+    finally:
+        current.set(before)
+        binding.hooks_open -= 1
+
+
+HOOK_CODE = frozenset({call_hook.__code__, _finished.__code__})
+"""What is on the stack while a hook computes or blocks, and not while it waits in an event loop."""
 
 
 def _note(owned: Owned, line: records.Record) -> None:
     """Record what happened, if it can be; cleaning up goes on with a full disk."""
     if owned.recorded:
-        # The intent is on record, so whoever reads the journal tries again and finds it gone.
-        with contextlib.suppress(JournalWriteError):
+        try:  # noqa: SIM105 # `suppress` costs as much as the line itself
             owned.scope.root.record(line)
+        except JournalWriteError:
+            pass  # the intent is on record: whoever reads the journal tries again and finds it gone

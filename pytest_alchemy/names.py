@@ -35,7 +35,9 @@ _TO_DIGIT = bytes(ord(_DIGITS[byte % 36]) for byte in range(256))
 _PAIRS = tuple(first + second for first in _DIGITS for second in _DIGITS)
 _READABLE = bytes(ord(chr(b).lower()) if b < 128 and chr(b).isalnum() else 32 for b in range(256))
 
-_HOURS_FROM = 1735689600  # 2025-01-01T00:00:00Z
+FIRST_MOMENT = 1735689600
+"""The earliest moment that a name can tell, 2025-01-01 (UTC), in seconds since the epoch."""
+
 _HOURS = 36**4  # the year 2216
 _SHORT = 24
 _LONG_FROM = 44
@@ -181,6 +183,11 @@ class NameRule:
             at += 1
         return frozenset(found)
 
+    @property
+    def is_short(self) -> bool:
+        """Whether names made by it have the short layout."""
+        return self.max < _LONG_FROM
+
     @cached_property
     def separator(self) -> str:
         """What stands between the parts of a name: ``-``, else ``_``, else ``.``, else nothing."""
@@ -210,7 +217,7 @@ class Run:
             raise ValueError(
                 f"Run: {self.id!r} is not 8 digits and lower-case letters. Use new_run()."
             )
-        if not 0 <= self.expires <= _HOURS_FROM + 3600 * (_HOURS - 1):
+        if not 0 <= self.expires <= FIRST_MOMENT + 3600 * (_HOURS - 1):
             raise ValueError(
                 f"Run: expires={self.expires!r} is not a moment between the years 1970 and 2216."
             )
@@ -308,7 +315,18 @@ class Namer:
         app: As in `physical_name`, like all others.
     """
 
-    __slots__ = ("_app", "_digested", "_end", "_front", "_head", "_path", "_room", "_run", "_sep", "_start")
+    __slots__ = (
+        "_app",
+        "_digested",
+        "_end",
+        "_front",
+        "_head",
+        "_path",
+        "_room",
+        "_run",
+        "_sep",
+        "_start",
+    )
 
     def __init__(
         self,
@@ -364,7 +382,7 @@ def identity(
     rule: NameRule = _DEFAULT_RULE,
 ) -> Identity:
     """Return what `parse` reads from the `physical_name` of the same arguments."""
-    short = rule.max < _LONG_FROM
+    short = rule.is_short
     tests, lasting = (_SHORT_TEST, _SHORT_LASTING) if short else (_LONG_TEST, _LONG_LASTING)
     layout = tests if run else lasting
     return Identity(
@@ -491,12 +509,12 @@ def _app_digest(app: str) -> str:
 @lru_cache(maxsize=64)
 def _hours(expires: float) -> str:
     """Return the hours until *expires*, rounded up, in four characters."""
-    hours = max(0, -int((_HOURS_FROM - expires) // 3600))  # earlier than 2025, a clock is wrong
+    hours = max(0, -int((FIRST_MOMENT - expires) // 3600))  # earlier than 2025, a clock is wrong
     return _PAIRS[hours // 1296] + _PAIRS[hours % 1296]
 
 
 def _moment(hours: str) -> float:
-    return float(_HOURS_FROM + 3600 * int(hours, 36))
+    return float(FIRST_MOMENT + 3600 * int(hours, 36))
 
 
 def _checked(text: str, check: int) -> str:

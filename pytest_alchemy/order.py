@@ -43,8 +43,9 @@ class DestroyOrder(Generic[N]):
         heapq.heapify(self._ready)
         self._open = len(nodes)
 
-    def __bool__(self) -> bool:
-        return self._open > 0
+    def __len__(self) -> int:
+        """Return how many are not done."""
+        return self._open
 
     def take(self, *, something_runs: bool = False) -> N | None:
         """
@@ -66,6 +67,8 @@ class DestroyOrder(Generic[N]):
 
     def blockers(self, node: N) -> list[N]:
         """Return the failed nodes that still need *node*."""
+        if not self._blockers:
+            return []
         return [self._nodes[number] for number in self._blockers.get(self._place[node], ())]
 
     def done(self, node: N, *, gone: bool) -> None:

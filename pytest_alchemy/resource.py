@@ -132,7 +132,11 @@ class Resource(_Declared):
 
     @classmethod
     def list(cls) -> Awaitable[Iterable[str]] | Iterable[str]:
-        """Return the names that exist, ours or not."""
+        """
+        Return the names that exist, ours or not, so that a sweep finds what nobody recorded.
+
+        There is no object to ask yet: the account is that of the current scope (`alchemy.current()`).
+        """
         raise NotImplementedError
 
     def __init_subclass__(
@@ -375,6 +379,21 @@ class Kind:
                     resource.__dict__[name] = value
         return resource
 
+    def unknown(self, id: str) -> Resource:
+        """
+        Return a resource of which nothing is known but that it exists.
+
+        Properties have their defaults; those without one are unset, and so are all outputs.
+        """
+        resource = self.cls.__new__(self.cls)
+        resource._alchemy = Binding("", 0)
+        resource.id = id
+        for name, known in self.fields().items():
+            value = known.default_value()
+            if value is not _MISSING:
+                resource.__dict__[name] = value
+        return resource
+
     def _refused(self, id: str, name: str, mismatch: Mismatch) -> InvalidPropertyError:
         return InvalidPropertyError(
             f"{self.title} {id!r}", f"{name}{mismatch.path}", mismatch.reason
@@ -422,7 +441,9 @@ class _Output:
     def __get__(self, instance: Resource | None, owner: type) -> Any:
         if instance is None:
             return self
-        raise OutputNotReadyError(describe(instance), self.name)
+        binding = instance._alchemy
+        exists = binding is not None and binding.owner is not None and not binding.hooks_open
+        raise OutputNotReadyError(describe(instance), self.name, exists)
 
 
 class _GuardedHook:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import math
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -17,6 +18,12 @@ GONE = frozenset({404, 410})
 
 # Errors of the program itself: the same call cannot work later.
 _MISTAKES = (TypeError, AttributeError, NameError, AssertionError, NotImplementedError, SyntaxError)
+
+patient: ContextVar[bool] = ContextVar("alchemy_patient", default=False)
+"""
+True in what a teardown calls: it tries again what failed, and knows who else has to wait and how much time is left.
+A client that would wait and try again by itself leaves that to it.
+"""
 
 
 @dataclass(frozen=True, slots=True)

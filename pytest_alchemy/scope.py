@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import enum
 import functools
+import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from operator import attrgetter
 from types import TracebackType
@@ -183,7 +184,9 @@ class Scope:
 
         Raises:
             ScopeClosedError: The scope is closing or closed.
+            TypeError: *function* cannot be called like that.
         """
+        _check_call(function, args, kwargs)
         self.refuse_if_closed(
             f"the deferred call of {getattr(function, '__qualname__', function)!r}"
         )
@@ -383,6 +386,23 @@ class Scope:
         if not isinstance(owner, Entry) or self.owned.get(owner.key) is not owner:
             raise NotOwnedError(self.title, describe(resource))
         await self.unmake(owner, driver)
+
+
+def _check_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    if not callable(function):
+        raise TypeError(
+            f"scope.defer() was given {function!r}, which cannot be called.\n"
+            "Pass the function and its arguments: scope.defer(delete_folder, name), not delete_folder(name)."
+        )
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some functions written in C do not tell
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(f"scope.defer(): {name}{signature} cannot be called like that: {error}.") from None
 
 
 def current() -> Scope | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from operator import attrgetter
+from typing import Any
 
-from pytest_alchemy import clock
+from pytest_alchemy import clock, retry
 from pytest_alchemy.driver import (
     AsyncDriver,
     BlockingDriver,
@@ -18,14 +18,14 @@ from pytest_alchemy.driver import (
     Driver,
     run_blocking,
 )
-from pytest_alchemy.entry import Owned
+from pytest_alchemy.entry import Owned, Status
 from pytest_alchemy.errors import (
     BlockedError,
     DestroyError,
     MayStillAppearError,
     OtherWorldError,
 )
-from pytest_alchemy.lifecycle import destroy, note_failure, summary
+from pytest_alchemy.lifecycle import HOOK_CODE, destroy, note_failure, summary
 from pytest_alchemy.order import DestroyOrder
 from pytest_alchemy.retry import advise, backoff
 from pytest_alchemy.settings import Strategy
@@ -41,7 +41,10 @@ HOOK_LIMIT = 30.0
 """How long one destroy may take, in seconds; less if the teardown has less time left."""
 
 GRACE = 0.5
-"""How much later what cannot be cut off gently is cut off, in seconds."""
+"""How much later a thread that cannot be cut off is left behind, in seconds."""
+
+LOOK = 1.0
+"""How often threads are looked at that may hang, in seconds."""
 
 TRIES = 3
 """How often a destroy is tried that fails without an answer that would make patience worth it."""
@@ -61,13 +64,14 @@ class Failure:
     error: BaseException | None
     blockers: tuple[str, ...] = ()
     attempts: int = 1
+    late: str = ""  # why it was not tried once more
 
     @property
     def reason(self) -> str:
         if self.error is None:
             return f"still needed by {', '.join(self.blockers)}"
         tried = f" (tried {self.attempts} times)" if self.attempts > 1 else ""
-        return summary(self.error) + tried
+        return summary(self.error) + tried + (f"; {self.late}" if self.late else "")
 
     def as_error(self) -> DestroyError:
         if self.error is None:
@@ -120,35 +124,58 @@ class Teardown:
         self._driver = driver
         self._timeout = timeout
         self._deadline = clock.monotonic() + (PATIENCE if timeout is None else timeout)
-        self._alarm = Alarm()
+        self._alarm = Alarm(HOOK_CODE)
+        self._hangs_from: dict[Owned, float] = {}
         self._outcome = Outcome()
 
     async def run(self, strategy: Strategy) -> Outcome:
         """Destroy everything that can be destroyed; errors are in the outcome, interrupts are raised."""
+        before = retry.patient.get()
+        retry.patient.set(True)
+        try:
+            return await self._run(strategy)
+        finally:
+            retry.patient.set(before)
+
+    async def _run(self, strategy: Strategy) -> Outcome:
         with self._alarm:
             if strategy == "sequential":
                 while thing := self._order.take():
-                    self._done(thing, await self._inline(thing))
+                    self._done(thing, await self._here(thing))
             elif isinstance(self._driver, BlockingDriver):
                 self._in_threads()
             else:
                 await self._in_tasks()
         return self._outcome
 
-    async def _inline(self, thing: Owned) -> Failure | None:
-        """Destroy *thing* in this thread, in half of the time that is left: if it hangs, the others get the rest."""
-        try:
-            return await self._one(thing, self._driver, share=0.5, alarm=self._alarm)
-        finally:
-            self._alarm.set(None)
+    def _here(self, thing: Owned) -> Coroutine[Any, Any, Failure | None]:
+        """Destroy *thing* in this thread."""
+        share = 1.0 if len(self._order) <= 1 else 0.5  # nobody waits for what is left by the last one
+        return self._one(thing, self._driver, share=share, alarm=self._alarm)
+
+    @property
+    def _share(self) -> float:
+        """Part of the time that one of several may take: half of it if others wait for a place."""
+        return 1.0 if len(self._order) <= AT_ONCE else 0.5
 
     async def _one(
         self, thing: Owned, driver: Driver, *, share: float = 1.0, alarm: Alarm | None = None
     ) -> Failure | None:
+        """
+        Destroy *thing*, and try again where that may help.
+
+        Args:
+            thing: What to destroy.
+            driver: How its hooks are called.
+            share: Part of the time that is left which one attempt may take: if it hangs, the others get the rest.
+            alarm: What cuts off a plain hook that hangs in this thread.
+        """
         if blockers := self._blockers(thing):
             return Failure(thing, None, blockers)
         pauses = thing.scope.root.pauses
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             error: Exception | None = None
             if (paused := pauses.left(thing.provider)) > 0:
                 error = await self._wait(paused, driver)
@@ -157,11 +184,11 @@ class Teardown:
             if error is None:
                 return None
             wait = self._wait_before_retry(thing, error, attempt)
-            if wait is None or await self._wait(wait, driver) is not None:
+            late = None if wait is None else await self._wait(wait, driver)
+            if wait is None or late is not None:
                 note_failure(thing, error, attempt)
-                return Failure(thing, error, attempts=attempt)
+                return Failure(thing, error, attempts=attempt, late=str(late or ""))
             thing.scope.root.counts.retried += 1
-        raise AssertionError("unreachable")
 
     async def _attempt(
         self, thing: Owned, driver: Driver, share: float, alarm: Alarm | None
@@ -170,12 +197,20 @@ class Teardown:
         if left <= 0:
             return TimeoutError(f"the time for the teardown was over{self._limit()}")
         limit = min(HOOK_LIMIT, left * share)
-        if alarm is not None:
-            alarm.set(limit + GRACE)
+        self._hangs_from[thing] = clock.monotonic() + limit + GRACE
         try:
-            await destroy(thing, driver, limit)
+            try:
+                if alarm is not None:
+                    alarm.set(limit)
+                await destroy(thing, driver, limit)
+            finally:
+                if alarm is not None:
+                    alarm.set(None)  # or it would ring while we wait for the next attempt
         except Exception as error:
-            return error
+            # The alarm may have rung when the hook was over already.
+            return None if thing.status is Status.DESTROYED else error
+        finally:
+            self._hangs_from.pop(thing, None)
         return None
 
     def _wait_before_retry(self, thing: Owned, error: Exception, attempt: int) -> float | None:
@@ -196,7 +231,10 @@ class Teardown:
         """Wait, unless that would take longer than there is time."""
         left = self._deadline - clock.monotonic()
         if seconds >= left:
-            return TimeoutError(f"it has to wait for {seconds:g} s, and there are {max(0.0, left):.1f} s left")
+            left = max(0.0, left)
+            return TimeoutError(
+                f"it has to wait for {seconds:g} s, and {left:.1f} s are left{self._limit()}"
+            )
         if seconds > 0:
             await driver.sleep(seconds)
         return None
@@ -205,7 +243,10 @@ class Teardown:
         return "" if self._timeout is None else f" (teardown_timeout {self._timeout:g} s)"
 
     def _blockers(self, thing: Owned) -> tuple[str, ...]:
-        inside = [blocker.title for blocker in self._order.blockers(thing)]
+        failed = self._order.blockers(thing)
+        if not failed and not thing.needed_by:
+            return ()
+        inside = [blocker.title for blocker in failed]
         # A copy: other threads may take themselves out meanwhile.
         others = sorted(thing.needed_by or (), key=attrgetter("seq"))
         outside = [other.title for other in others if other not in self._among]
@@ -229,23 +270,34 @@ class Teardown:
             ):
                 if thing.parallel:
                     context = contextvars.copy_context()
-                    steps = self._one(thing, self._driver)
+                    steps = self._one(thing, self._driver, share=self._share)
                     running[threads.submit(context.run, run_blocking, steps)] = thing
                 else:
-                    self._done(thing, run_blocking(self._inline(thing)))
-            left = max(0.0, self._deadline + GRACE - clock.monotonic())
-            ended = concurrent.futures.wait(running, left, return_when="FIRST_COMPLETED").done
+                    self._done(thing, run_blocking(self._here(thing)))
+            ended = concurrent.futures.wait(running, self._until_hung(), "FIRST_COMPLETED").done
             for future in ended:
                 self._done(running.pop(future), future.result())
-            if running and not ended:  # they hang, and their threads with them
-                for thing in running.values():
-                    error = TimeoutError(f"it hung and was left behind{self._limit()}")
-                    note_failure(thing, error, 1)
-                    self._done(thing, Failure(thing, error))
-                running.clear()
+            if not ended:
+                self._leave_behind(running)
+
+    def _until_hung(self) -> float:
+        """Return how long to wait before looking for what hangs, in seconds."""
+        moments = [self._deadline + GRACE, *list(self._hangs_from.values())]
+        return max(0.0, min(LOOK, min(moments) - clock.monotonic()))
+
+    def _leave_behind(
+        self, running: dict[concurrent.futures.Future[Failure | None], Owned]
+    ) -> None:
+        """Wait no longer for what hangs, and for its threads; all of it if the time is over."""
+        now = clock.monotonic()
+        over = now > self._deadline + GRACE
+        for future, thing in list(running.items()):
+            if over or now > self._hangs_from.get(thing, now):
+                error = TimeoutError(f"it hung and was left behind{self._limit()}")
+                note_failure(thing, error, 1)
+                self._done(running.pop(future), Failure(thing, error))
 
     async def _in_tasks(self) -> None:
-        inline = self._driver
         threaded = AsyncDriver(DaemonThreads())
         running: dict[asyncio.Task[Failure | None], Owned] = {}
         try:
@@ -253,8 +305,12 @@ class Teardown:
                 while len(running) < AT_ONCE and (
                     thing := self._order.take(something_runs=bool(running))
                 ):
-                    driver = threaded if thing.parallel else inline
-                    running[asyncio.create_task(self._one(thing, driver))] = thing
+                    steps = (
+                        self._one(thing, threaded, share=self._share)
+                        if thing.parallel
+                        else self._here(thing)
+                    )
+                    running[asyncio.create_task(steps)] = thing
                 ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
                     self._done(running.pop(task), task.result())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from types import FrameType, TracebackType
+from collections.abc import Collection
+from types import CodeType, FrameType, TracebackType
 from typing import Any, Self
 
 from pytest_alchemy import clock
@@ -19,9 +20,14 @@ class Alarm:
 
     Does nothing in other threads, on systems without interval timers, and while somebody else (pytest-timeout) uses
     the timer: then that one cuts off what hangs.
+
+    Args:
+        within: Code of functions: it rings only while one of them runs, so that an event loop that waits for
+            something else is left alone. Empty for everywhere.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, within: Collection[CodeType] = ()) -> None:
+        self._within = within
         self._until: float | None = None
         self._before: Any = None
         self._armed = False
@@ -49,6 +55,13 @@ class Alarm:
         self._until = None if seconds is None else clock.monotonic() + seconds
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
-        if self._until is not None and clock.monotonic() > self._until:
+        if self._until is not None and clock.monotonic() > self._until and self._is_within(frame):
             self._until = None
             raise TimeoutError("it took too long and was cut off")
+
+    def _is_within(self, frame: FrameType | None) -> bool:
+        if not self._within:
+            return True
+        while frame is not None and frame.f_code not in self._within:
+            frame = frame.f_back
+        return frame is not None

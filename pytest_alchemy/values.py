@@ -11,7 +11,7 @@ import dataclasses
 import enum
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -102,6 +102,20 @@ def referred(value: Any, found: list[Any]) -> None:
     elif dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
             referred(getattr(value, field.name), found)
+
+
+def variables(data: Any) -> Iterator[str]:
+    """Yield the environment variables that recorded *data* refers to."""
+    if isinstance(data, dict):
+        if len(data) == 1 and "$env" in data:
+            yield data["$env"]
+        else:
+            for item in data.values():
+                if item.__class__ is not str:
+                    yield from variables(item)
+    elif isinstance(data, list):
+        for item in data:
+            yield from variables(item)
 
 
 def revive(data: Any, resolve: Resolve) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_alchemy.cloudflare.credentials import find_credentials
+from pytest_alchemy.errors import NoScopeError
 from pytest_alchemy.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,6 +51,23 @@ def account_for(settings: Settings) -> Account:
     if settings.live:
         return _accounts.live(settings.profile)
     return _accounts.fake(settings.fake_account)
+
+
+def current_settings(asker: str) -> Settings:
+    """
+    Return the settings of the scope that is current here; for what has no scope of its own.
+
+    Raises:
+        NoScopeError: No scope is open.
+    """
+    from pytest_alchemy.scope import (
+        current,  # brings the engine, which an account alone does not need
+    )
+
+    scope = current()
+    if scope is None:
+        raise NoScopeError(asker)
+    return scope.settings
 
 
 class _Accounts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import os
 import ssl
 import threading
@@ -20,9 +21,11 @@ from urllib.parse import urlencode
 
 import httpx
 
+from pytest_alchemy import clock
 from pytest_alchemy.cloudflare.account import Account, account_for
 from pytest_alchemy.cloudflare.errors import CloudflareError, CloudflareUnreachableError
 from pytest_alchemy.driver import in_async_hook, run_blocking
+from pytest_alchemy.retry import parse_retry_after, patient
 from pytest_alchemy.settings import Settings
 
 T = TypeVar("T")
@@ -89,6 +92,27 @@ class Api:
         except (ValueError, KeyError, TypeError):
             raise _error_in(response, f"{method} {path}") from None
 
+    async def everything(self, path: str, **query: Any) -> list[Any]:
+        """
+        Return the items of all pages of the list at *path*.
+
+        Args:
+            path: As in `call`.
+            query: Arguments of the query besides the number of the page.
+
+        Raises:
+            CloudflareError, CloudflareUnreachableError: As `call`.
+        """
+        items: list[Any] = []
+        before: list[Any] = []
+        for page in itertools.count(1):
+            found = await self.call("GET", path, query={"page": page, **query})
+            if not found or found == before:  # a list that has no pages gives all of it each time
+                break
+            items += found
+            before = found
+        return items
+
     async def fetch(
         self,
         method: str,
@@ -105,7 +129,8 @@ class Api:
         if data is not None:
             more["json"] = data
         call = f"{method} {path}"
-        for attempt in range(1, _TRIES + 1):
+        tries = 1 if patient.get() else _TRIES
+        for attempt in range(1, tries + 1):
             try:
                 response = await self._sender.send(self._request(method, url, more))
             except httpx.TransportError as error:
@@ -121,7 +146,7 @@ class Api:
                 if refusal.status not in _RETRIED:
                     break
                 asked = refusal.retry_after
-            if method in _NEVER_REPEATED or attempt == _TRIES:
+            if method in _NEVER_REPEATED or attempt == tries:
                 break
             await self._sender.sleep(self._wait(attempt, asked))
         raise failure
@@ -288,11 +313,8 @@ def _error_in(response: httpx.Response, call: str) -> CloudflareError:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    try:
-        seconds = float(response.headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
-    return seconds if 0 <= seconds < float("inf") else None
+    asked = response.headers.get("retry-after", "")
+    return None if asked.startswith("-") else parse_retry_after(asked, now=clock.now())
 
 
 _senders = _Senders()

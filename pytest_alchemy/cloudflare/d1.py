@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+import builtins
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
-from pytest_alchemy.cloudflare.account import account_for
+from pytest_alchemy.cloudflare.account import account_for, current_settings
 from pytest_alchemy.cloudflare.client import Api, Operation, T, arun, run, run_hook
 from pytest_alchemy.cloudflare.errors import CloudflareError, FixedPropertyError
 from pytest_alchemy.driver import refuse_in_coroutine
@@ -75,6 +76,10 @@ class D1Database(Resource, kind="d1", name_rule=NameRule(max=63)):
     def world(self) -> str:
         return account_for(self.scope.settings).world
 
+    @classmethod
+    def list(cls) -> Awaitable[Iterable[str]] | Iterable[str]:
+        return run_hook(current_settings("D1Database.list()"), _list)
+
     def query(self, sql: str, *params: Any) -> QueryResult:
         """
         Run *sql* and return what its last statement gave.
@@ -93,7 +98,7 @@ class D1Database(Resource, kind="d1", name_rule=NameRule(max=63)):
         """Run *sql* and return what its last statement gave; asyncio twin of `query`."""
         return (await self._arun(_queries(self, {"sql": sql, "params": _plain(params)})))[-1]
 
-    def exec(self, sql: str) -> list[QueryResult]:
+    def exec(self, sql: str) -> builtins.list[QueryResult]:
         """
         Run the statements in *sql*, all or none, and return what each of them gave.
 
@@ -103,11 +108,11 @@ class D1Database(Resource, kind="d1", name_rule=NameRule(max=63)):
         refuse_in_coroutine("exec", "aexec")
         return self._run(_queries(self, {"sql": sql}))
 
-    async def aexec(self, sql: str) -> list[QueryResult]:
+    async def aexec(self, sql: str) -> builtins.list[QueryResult]:
         """Run the statements in *sql*, all or none; asyncio twin of `exec`."""
         return await self._arun(_queries(self, {"sql": sql}))
 
-    def batch(self, queries: Sequence[Query]) -> list[QueryResult]:
+    def batch(self, queries: Sequence[Query]) -> builtins.list[QueryResult]:
         """
         Run *queries*, all or none, and return what each of them gave.
 
@@ -121,7 +126,7 @@ class D1Database(Resource, kind="d1", name_rule=NameRule(max=63)):
         refuse_in_coroutine("batch", "abatch")
         return self._run(_queries(self, {"batch": [_one(query) for query in queries]}))
 
-    async def abatch(self, queries: Sequence[Query]) -> list[QueryResult]:
+    async def abatch(self, queries: Sequence[Query]) -> builtins.list[QueryResult]:
         """Run *queries*, all or none; asyncio twin of `batch`."""
         return await self._arun(_queries(self, {"batch": [_one(query) for query in queries]}))
 
@@ -164,6 +169,11 @@ class D1Database(Resource, kind="d1", name_rule=NameRule(max=63)):
 
 
 _ALL = "/d1/database"
+_PER_PAGE = 1000
+
+
+async def _list(api: Api) -> Iterable[str]:
+    return [str(found["name"]) for found in await api.everything(_ALL, per_page=_PER_PAGE)]
 
 
 async def _find(api: Api, name: str) -> str | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 from urllib.parse import quote
 
-from pytest_alchemy.cloudflare.account import account_for
+from pytest_alchemy.cloudflare.account import account_for, current_settings
 from pytest_alchemy.cloudflare.client import Api, Operation, T, arun, run, run_hook
 from pytest_alchemy.cloudflare.errors import CloudflareError
 from pytest_alchemy.driver import refuse_in_coroutine
@@ -43,6 +44,10 @@ class KVNamespace(Resource, kind="kv", name_rule=NameRule(max=63)):
 
     def world(self) -> str:
         return account_for(self.scope.settings).world
+
+    @classmethod
+    def list(cls) -> Awaitable[Iterable[str]] | Iterable[str]:
+        return run_hook(current_settings("KVNamespace.list()"), _list)
 
     def get(self, key: str) -> str | None:
         """
@@ -116,12 +121,12 @@ class KVNamespace(Resource, kind="kv", name_rule=NameRule(max=63)):
         """Remove *key*; asyncio twin of `delete`."""
         await self._arun(_delete(self, key))
 
-    def list_keys(self, prefix: str = "") -> list[str]:
+    def list_keys(self, prefix: str = "") -> builtins.list[str]:
         """Return all keys that begin with *prefix*, in the order of their UTF-8 bytes."""
         refuse_in_coroutine("list_keys", "alist_keys")
         return self._run(_list_keys(self, prefix))
 
-    async def alist_keys(self, prefix: str = "") -> list[str]:
+    async def alist_keys(self, prefix: str = "") -> builtins.list[str]:
         """Return all keys that begin with *prefix*; asyncio twin of `list_keys`."""
         return await self._arun(_list_keys(self, prefix))
 
@@ -161,6 +166,11 @@ async def _find(api: Api, title: str) -> str | None:
                 return str(namespace["id"])
         page += 1
     return None
+
+
+async def _list(api: Api) -> Iterable[str]:
+    found = await api.everything(_ALL, per_page=_PER_PAGE, order="title")
+    return [str(namespace["title"]) for namespace in found]
 
 
 def _get(namespace: KVNamespace, key: str) -> Operation[bytes | None]:

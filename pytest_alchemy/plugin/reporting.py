@@ -37,6 +37,7 @@ class Reporter:
         self._config, self._options, self._book, self._run = config, options, book, run
         self._finish = finish
         self._file: Path | None = None
+        self._trouble = ""
         self._completed = self._told = False
         config.add_cleanup(self._tell_late)
 
@@ -61,11 +62,19 @@ class Reporter:
             return
         book.title = f"{options.app}/{options.stage}-{self._run}"
         if options.report is not None:
+            from pytest_alchemy.errors import ReportFileError
             from pytest_alchemy.report.files import write_json
 
-            self._file = write_json(
-                book, options.report, app=options.app, run=self._run, rootdir=self._config.rootpath
-            )
+            try:
+                self._file = write_json(
+                    book,
+                    options.report,
+                    app=options.app,
+                    run=self._run,
+                    rootdir=self._config.rootpath,
+                )
+            except ReportFileError as error:  # the tests' own results are not to be lost for that
+                self._trouble = str(error)
 
     def _tell(self, reporter: pytest.TerminalReporter) -> None:
         self._told = True
@@ -74,8 +83,23 @@ class Reporter:
         from pytest_alchemy.report import terminal
 
         mode = self._options.leaks
-        terminal.write(reporter, self._book, leaks_mode=mode, report_file=self._file)
+        command = sweep_command(self._config, self._options) if self._left_on_disk() else ""
+        terminal.write(
+            reporter, self._book, leaks_mode=mode, report_file=self._file, clean_up=command
+        )
+        for line in self._trouble.splitlines():
+            reporter.write_line(line, red=True)
         terminal.add_stats(reporter, self._book, leaks_mode=mode)
+
+    def _left_on_disk(self) -> bool:
+        """Whether a stage that is still there records a leak, so that others can clean up."""
+        leaked = {(fact.app, fact.stage) for fact in self._book.leaks if fact.what == "leaked"}
+        if not leaked:
+            return False
+        from pytest_alchemy.state.folders import Root
+
+        root = Root(self._options.root)
+        return any(root.stage_path(app, stage).is_dir() for app, stage in leaked)
 
     def _tell_late(self) -> None:
         """Tell what pytest did not ask for: it skips its summary after a second Ctrl-C and for exit codes of others."""
@@ -83,3 +107,14 @@ class Reporter:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if not self._told and reporter is not None:
             self._tell(reporter)
+
+
+def sweep_command(config: pytest.Config, options: Options) -> str:
+    """Return the command that cleans up what stages of this run record, as the user would call it from here."""
+    from pytest_alchemy.recovery.roots import nearest_root
+
+    if nearest_root(config.invocation_params.dir) == options.root:
+        return "alchemy sweep --yes"
+    import shlex
+
+    return f"alchemy sweep --yes --root {shlex.quote(str(options.root))}"

@@ -28,7 +28,7 @@ from .asynctests import TEST_SCOPE, companions
 from .leftovers import Leftovers
 from .marker import settings_for
 from .options import Options
-from .reporting import Reporter
+from .reporting import Reporter, sweep_command
 from .signals import end_on_sigterm
 from .stages import RUN, Stages
 
@@ -233,12 +233,17 @@ class Session:
         if any(thing.recorded for thing in things):
             scope.root.record(records.Kept(scope.place, self.run.expires))
         for thing, reason in things.items():
-            lost = (
-                ""
+            hint = (
+                self._kept_until()
                 if thing.recorded
                 else "It is in memory and ends with this process: --alchemy-fake-account FILE"
             )
-            self.book.add(self._fact("kept", thing.facts(), reason, hint=lost))
+            self.book.add(self._fact("kept", thing.facts(), reason, hint=hint))
+
+    def _kept_until(self) -> str:
+        until = clock.instant(self.run.expires)
+        command = sweep_command(self.config, self.options)
+        return f"It is kept until {until:%Y-%m-%d %H:%M} UTC. Clean up after that: {command}"
 
     def _close(self, scope: Scope) -> None:
         if not self.is_over(scope):

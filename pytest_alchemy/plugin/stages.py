@@ -93,5 +93,9 @@ class Stages:
     def _open(self, files: StageFiles, shared: bool, header: StageOpened) -> FileJournal:
         journal = files.open(header)
         assert files.folder is not None
-        self._watch.guard(files.folder, shared=shared)
+        try:
+            self._watch.guard(files.folder, shared=shared)
+        except BaseException:  # no more processes, say: nothing has been made yet
+            files.end(clean=True)
+            raise
         return journal

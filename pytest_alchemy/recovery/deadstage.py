@@ -189,6 +189,8 @@ class DeadStage:
         record = live.entry
         if self.read().kept_until(record.path) > clock.now():
             return None, Finding("kept", _facts_of(book, record))
+        if _died_with_its_account(book, record):
+            return None, None
         try:
             if isinstance(record, Deferred):
                 return self._recall_call(book, record), None
@@ -263,6 +265,14 @@ def lock_of(folder: Path, *, timeout: float) -> StageLock:
         lock.release()
         raise
     return lock
+
+
+def _died_with_its_account(book: _Book, record: Intent | Deferred) -> bool:
+    """Tell whether the fake account that a resource lived in is gone, and everything in it."""
+    account = book.stage.settings.fake_account
+    if not isinstance(record, Intent) or account is None or not record.world.startswith("file:"):
+        return False
+    return not Path(account).exists()
 
 
 def _may_appear(failure: Failure) -> bool:

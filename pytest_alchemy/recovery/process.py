@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.folders import LOG
 
 AFTER_OWNER = 300.0
@@ -95,6 +96,7 @@ class Watch:
     def __init__(self, patron: int = 0) -> None:
         self._patron = patron
         self._process: subprocess.Popen[bytes] | None = None
+        self._input: int | None = None
         self._left: set[Path] = set()
         self._lock = threading.Lock()
         os.register_at_fork(after_in_child=self._forget)
@@ -124,10 +126,9 @@ class Watch:
         """Let the watchdog go: it ends if nothing is left, and begins at once if something is."""
         with self._lock:
             process, self._process = self._process, None
-            if process is None or process.stdin is None:
+            if process is None:
                 return
-            with suppress(OSError):  # somebody killed it
-                process.stdin.close()
+            self._close_input()
             if self._left:
                 process.returncode = 0  # it is nobody's child any more, and nobody is to miss it
                 return
@@ -138,34 +139,42 @@ class Watch:
             process.wait()
 
     def _tell(self, word: str, folder: Path) -> None:
-        process = self._process
-        if process is not None and process.stdin is not None:
+        if self._input is not None:
             with suppress(OSError):  # somebody killed it: the next run cleans up instead
-                process.stdin.write(b"%b %b\n" % (word.encode(), os.fsencode(folder)))
-                process.stdin.flush()
+                disk.write(self._input, b"%b %b\n" % (word.encode(), os.fsencode(folder)))
 
     def _start(self) -> subprocess.Popen[bytes]:
         words = [AFTER_OWNER, self._patron, PATIENCE_OF_OWNERS, LOG, *reaper(PATIENCE_FOR_LOCK)]
-        return subprocess.Popen(  # noqa: S603 # this very Python, with arguments of ours
-            [
-                sys.executable,
-                "-S",
-                "-E",
-                str(_PACKAGE / "pytest_alchemy" / "watchdog.py"),
-                *map(str, words),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/" if os.name == "posix" else None,
-            env=environment(),
-            start_new_session=True,
-        )
+        program = str(_PACKAGE / "pytest_alchemy" / "watchdog.py")
+        # The module would open pipe and null device with functions that tests replace.
+        reading, self._input = disk.pipe()
+        nowhere = disk.open(os.devnull, os.O_WRONLY)
+        try:
+            return subprocess.Popen(  # noqa: S603 # this very Python, with arguments of ours
+                [sys.executable, "-S", "-E", program, *map(str, words)],
+                stdin=reading,
+                stdout=nowhere,
+                stderr=nowhere,
+                cwd="/" if os.name == "posix" else None,
+                env=environment(),
+                start_new_session=True,
+            )
+        except BaseException:
+            self._close_input()
+            raise
+        finally:
+            disk.close(reading)
+            disk.close(nowhere)
+
+    def _close_input(self) -> None:
+        fd, self._input = self._input, None
+        if fd is not None:
+            disk.close(fd)
 
     def _forget(self) -> None:
         process, self._process = self._process, None
         self._left = set()
         self._lock = threading.Lock()
-        if process is not None and process.stdin is not None:
-            os.close(process.stdin.fileno())
-            process.returncode = 0
+        self._close_input()
+        if process is not None:
+            process.returncode = 0  # it is the parent's child

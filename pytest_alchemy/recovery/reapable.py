@@ -32,15 +32,24 @@ def is_reapable(folder: Path, key: bytes) -> bool:
 def why_not_reapable(folder: Path, key: bytes) -> str:
     """Return why the stage in *folder* is left alone, in words that follow its name; empty if it may be reaped."""
     try:
-        locks = [folder / LOCK, *sorted(folder.glob(f"{LOCK}-*"))]
-        if any(is_held(lock) for lock in locks):
+        if is_living(folder):
             return "its owner lives"
-        return _why_not(load_stage(FileStore(folder, key)))
+        return why_not_in(load_stage(FileStore(folder, key)))
     except AlchemyError as error:
         return str(error)
 
 
-def _lives(process: int) -> bool:
+def is_living(folder: Path) -> bool:
+    """
+    Tell whether the owner of the stage in *folder*, or somebody who shares it, holds a lock in it right now.
+
+    Raises:
+        AlchemyError: Nobody can tell: a lock file cannot be opened, or the file system has no real locks.
+    """
+    return any(is_held(lock) for lock in [folder / LOCK, *sorted(folder.glob(f"{LOCK}-*"))])
+
+
+def lives(process: int) -> bool:
     """Tell whether there is such a process; one of that number that is another one only delays things."""
     if not process:
         return False
@@ -53,14 +62,21 @@ def _lives(process: int) -> bool:
     return True
 
 
-def _why_not(state: StageState) -> str:
+def why_not_in(state: StageState, *, foreign: bool = False) -> str:
+    """
+    Return why a stage that nobody lives in is left alone.
+
+    Args:
+        state: Everything that is recorded of it.
+        foreign: True if it does not matter who wrote that.
+    """
     if not state.books:
         return "nothing is recorded in it"
     if not all(book.header.ephemeral for book in state.books.values()):
         return "it outlives its programs"
-    if any(_lives(book.header.patron) for book in state.books.values()):
+    if any(lives(book.header.patron) for book in state.books.values()):
         return "its run goes on"
-    if state.untrusted:
+    if state.untrusted and not foreign:
         return f"{state.untrusted[0]} was edited, or was not written by this user on this machine"
     owned = [live.entry for book in state.books.values() for live in book.live.values()]
     until = min((state.kept_until(entry.path) for entry in owned), default=0.0)

@@ -61,6 +61,7 @@ def write(
     *,
     leaks_mode: LeaksMode,
     report_file: PurePath | None = None,
+    clean_up: str = "",
 ) -> None:
     """
     Write the section about scopes, if there is anything to tell.
@@ -70,6 +71,7 @@ def write(
         book: What is known of the run.
         leaks_mode: What a leak does to the run.
         report_file: Where the report was written to, if it was.
+        clean_up: The command that destroys what leaked; empty if there is none.
     """
     config = reporter.config
     lines = summary_lines(
@@ -78,6 +80,7 @@ def write(
         rootdir=config.rootpath,
         leaks_mode=leaks_mode,
         report_file=report_file,
+        clean_up=clean_up,
         verbosity=config.get_verbosity(),
     )
     if not lines:
@@ -123,6 +126,7 @@ def summary_lines(
     rootdir: PurePath,
     leaks_mode: LeaksMode,
     report_file: PurePath | None = None,
+    clean_up: str = "",
     verbosity: int = 0,
     now: float | None = None,
 ) -> list[Line]:
@@ -135,6 +139,7 @@ def summary_lines(
         rootdir: Paths below it are shown relative to it.
         leaks_mode: ``off`` counts leaks, but neither lists them nor calls them a problem.
         report_file: Where the report was written to, if it was.
+        clean_up: The command that destroys what leaked; empty if there is none.
         verbosity: From 1 on everything is told and nothing cut; below 0 only what is a problem.
         now: Moment of the report, in seconds since the epoch.
 
@@ -151,6 +156,8 @@ def summary_lines(
         lines += page.bullet(fact, leaks_mode)
     if hidden := len(told) - len(shown):
         lines += page.wrap(f"... and {hidden} more (all with -v)", {}, indent="")
+    if clean_up and any(fact.what == "leaked" for fact in told):
+        lines += page.wrap(f"clean up: {one_line(clean_up)}", {}, indent="")
     if report_file is not None and told and verbosity >= 0:
         lines += page.wrap(f"report: {one_line(below(rootdir, str(report_file)))}", {}, indent="")
     if book.fails_run(leaks_mode):

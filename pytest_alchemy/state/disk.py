@@ -42,6 +42,7 @@ class disk:  # noqa: N801  # reads like the module it stands for
     """The system's own functions."""
 
     open = staticmethod(_system.open)
+    pipe = staticmethod(_system.pipe)
     close = staticmethod(_system.close)
     read = staticmethod(_system.read)
     write = staticmethod(_system.write)

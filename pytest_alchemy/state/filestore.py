@@ -7,6 +7,7 @@ another file of the folder, so that it grows over restarts. Each lease appends t
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import threading
@@ -70,6 +71,7 @@ class FileStore:
         self._lock: StageLock | None = None
         self._lease: Lease | None = None
         self._journal: FileJournal | None = None
+        self._begun = itertools.count()
         self._header: StageOpened | None = None
 
     def __repr__(self) -> str:
@@ -242,7 +244,8 @@ class FileStore:
     def _begin(self, lease: Lease, header: StageOpened) -> FileJournal:
         """Open a new journal of this lease."""
         header = replace(header, fence=lease.fence)
-        name = f"{header.worker}-{lease.fence:06}-{clock.token(6)}{_JSONL}"
+        # Of two that began at the same moment the second one has the greater name.
+        name = f"{header.worker}-{lease.fence:06}-{next(self._begun):06}-{clock.token(6)}{_JSONL}"
         path, durable = self._file(JOURNALS, name), not header.ephemeral
         before = self._journal
         self._journal = FileJournal.open(path, header, key=self._key, durable=durable)

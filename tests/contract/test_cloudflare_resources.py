@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_alchemy.ambient import current
 from pytest_alchemy.cloudflare import CloudflareError, D1Database, FakeAccount, KVNamespace
 from pytest_alchemy.cloudflare.account import account_for
 from pytest_alchemy.cloudflare.errors import FixedPropertyError
-from pytest_alchemy.errors import BlockingCallError
+from pytest_alchemy.driver import AsyncDriver, BlockingDriver, run_blocking
+from pytest_alchemy.errors import BlockingCallError, NoScopeError
 from pytest_alchemy.names import new_run
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
@@ -272,3 +275,35 @@ def test_all_keys_are_listed_however_many_there_are(scope: Scope) -> None:
 
     assert kv.list_keys() == wanted
     scope.destroy()
+
+
+@pytest.mark.parametrize("kind", [D1Database, KVNamespace])
+def test_the_names_of_all_that_exist_are_listed(
+    scope: Scope, kind: type[D1Database | KVNamespace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for room in ("d1", "kv"):
+        monkeypatch.setattr(f"pytest_alchemy.cloudflare.{room}._PER_PAGE", 2)
+    made = [scope.create(kind(f"number-{number}")).name for number in range(5)]
+
+    with scope_as_current(scope):
+        blocking, _ = run_blocking(BlockingDriver().call(kind.list))
+        awaited, _ = asyncio.run(AsyncDriver().call(kind.list))
+
+    assert set(made) <= set(blocking)
+    assert sorted(awaited) == sorted(blocking)
+    assert len(blocking) == len(set(blocking))
+
+
+@pytest.mark.parametrize("kind", [D1Database, KVNamespace])
+def test_without_a_scope_nobody_knows_which_account_to_list(
+    kind: type[D1Database | KVNamespace],
+) -> None:
+    with pytest.raises(NoScopeError):
+        kind.list()
+
+
+@contextmanager
+def scope_as_current(scope: Scope) -> Iterator[None]:
+    before = current.set(scope)
+    yield
+    current.reset(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -61,6 +62,11 @@ def test_what_failed_tests_made_stays(pytester: pytest.Pytester, world: World) -
         "KEPT AsyncFile async (*) in shop/test-main-*/test_keep.py::test_async",
     ]
     assert lines.count("       keep='failed'") == 3
+    [until] = [line for line in lines if "Clean up" in line]
+    assert re.fullmatch(
+        r" {7}It is kept until \d{4}-\d\d-\d\d \d\d:\d\d UTC\. Clean up after that: alchemy sweep --yes",
+        until,
+    )
     assert len(_kept(world)) == 3
     tomorrow = pytest.approx(time.time() + 24 * 3600, abs=600)
     assert [kept.expires for kept in _kept(world)] == [tomorrow] * 3

@@ -87,10 +87,50 @@ def test_every_leak_is_told_with_its_test_and_line(pytester: pytest.Pytester, wo
         "LEAKED File bad (*) in shop/test-main-*/test_leaky.py::test_green",
         "       created by test_leaky.py:5 test_green at *",
         "       RuntimeError: the disk is on fire (tried 3 times)",
+        "clean up: alchemy sweep --yes",
         "exit 1: leaks fail the run (--alchemy-leaks=warn to allow)",
     ]
     result.stdout.fnmatch_lines(["=* 1 passed, 1 leaked in *"])
     assert world.left == ["bad"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["--alchemy-root=else where"], "alchemy sweep --yes --root '{path}/else where'"),
+        (["--rootdir=.", "-c", "tox.ini"], "alchemy sweep --yes"),
+    ],
+)
+def test_the_command_that_cleans_up_finds_the_stage(
+    pytester: pytest.Pytester, world: World, arguments: list[str], command: str
+) -> None:
+    pytester.makepyfile(test_leaky=LEAKY)
+
+    result = world.run(*arguments)
+
+    assert f"clean up: {command.format(path=pytester.path)}" in section(result)
+
+
+def test_a_leak_that_no_stage_records_has_no_command(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        from kinds import Note
+
+        class Stuck(Note):
+            def destroy(self):
+                raise RuntimeError("no")
+
+        def test_leaks(alchemy_scope):
+            alchemy_scope.create(Stuck("memory"))
+        """
+    )
+
+    result = world.run()
+
+    assert "1 LEAKED" in section(result)[0]
+    assert not any("clean up" in line for line in section(result))
 
 
 @pytest.mark.parametrize(

@@ -896,14 +896,14 @@ def test_what_lived_in_a_loop_that_is_gone_is_destroyed_by_a_fresh_object(
     scope: Scope, world: World
 ) -> None:
     BoundToLoop.destroyed.clear()
-    made = asyncio.run(scope.acreate(BoundToLoop("a", password=Env("PW"))))
+    made = asyncio.run(scope.acreate(BoundToLoop("a", password=Env("PATH"))))
 
     scope.destroy()
 
     fresh, child, port, password, name = BoundToLoop.destroyed[0]
     assert fresh is not made
     assert not hasattr(fresh, "client")
-    assert (child, port, password, name) == (made.child, 80, Env("PW"), made.name)
+    assert (child, port, password, name) == (made.child, 80, Env("PATH"), made.name)
     assert world.ids == []
 
 
@@ -913,7 +913,7 @@ def test_what_lives_in_a_running_loop_is_destroyed_there_by_itself(
     BoundToLoop.destroyed.clear()
 
     async def test() -> BoundToLoop:
-        made = await scope.acreate(BoundToLoop("a", password=Env("PW")))
+        made = await scope.acreate(BoundToLoop("a", password=Env("PATH")))
         await asyncio.to_thread(scope.destroy)
         return made
 

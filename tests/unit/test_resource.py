@@ -490,6 +490,7 @@ def test_hooks_may_come_from_a_mixin() -> None:
 
 
 def revived(**record: Any) -> Any:
+    kind_of(Server).fields()  # annotations are resolved when they are first needed
     record = {"region": "weur"} | record
     outputs: dict[str, Any] = {
         name: record.pop(name) for name in kind_of(Server).outputs if name in record

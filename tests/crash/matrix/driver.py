@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from .census import Census
 from .processes import RUN, SERVER, THING, kill_all, processes, wait_for_end
@@ -33,8 +34,12 @@ LOOK_AGAIN = 0.02
 LAST_PROCESS = 10.0
 """How long after the world is empty the last process that cleaned up may still run, in seconds."""
 
-_DEFAULTS = ["env", "--default-signal=HUP,INT,QUIT,TERM"]  # whoever starts us may ignore some of them
-_KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "PYTHONPATH")
+_DEFAULTS = [
+    "env",
+    "--default-signal=HUP,INT,QUIT,TERM",
+]  # whoever starts us may ignore some of them
+# No coverage: it would double the time, and what is killed says nothing of what it ran.
+_KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH")
 
 
 @dataclass(slots=True)
@@ -95,7 +100,7 @@ class _Run:
         self._events = os.open(folder / "events", os.O_RDWR | os.O_NONBLOCK)
         self._told = ""
 
-    def __enter__(self) -> _Run:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -163,7 +168,11 @@ class _Run:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        chosen = {RUN: self._marker, "HOME": str(self._folder / "home"), **dict(self._row.variables)}
+        chosen = {
+            RUN: self._marker,
+            "HOME": str(self._folder / "home"),
+            **dict(self._row.variables),
+        }
         if not self._row.autoload:
             chosen["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         if self._postgres:
@@ -210,7 +219,9 @@ class _Run:
     def _next(self, word: str, until: float) -> int:
         """Return the id of the next process that tells *word*."""
         while "\n" not in self._told:
-            ready, _, _ = select.select([self._events], [], [], min(0.5, max(0.0, until - time.monotonic())))
+            ready, _, _ = select.select(
+                [self._events], [], [], min(0.5, max(0.0, until - time.monotonic()))
+            )
             if ready:
                 self._told += os.read(self._events, 4096).decode()
             elif time.monotonic() > until or self._process.poll() is not None:
@@ -229,7 +240,8 @@ class _Run:
         while pids := [
             process.pid
             for process in processes(self._marker)
-            if (process.session == session or SERVER in process.environment) and THING not in process.environment
+            if (process.session == session or SERVER in process.environment)
+            and THING not in process.environment
         ]:
             if not wait_for_end(pids, until):
                 raise StuckError(f"{len(pids)} processes of the run are still there")
@@ -248,13 +260,16 @@ class _Run:
         until = time.monotonic() + LAST_PROCESS
         while cleaners := [p.pid for p in processes(self._marker) if THING not in p.environment]:
             if not wait_for_end(cleaners, until):
-                self._problems.append(f"{len(cleaners)} processes were still there after the world was empty")
+                self._problems.append(
+                    f"{len(cleaners)} processes were still there after the world was empty"
+                )
                 return
 
     def _is_right(self, left: list[str]) -> bool:
         words = [re.sub(r" alt-.*-(\w+)-[a-z0-9]+-.*", r" \1", thing) for thing in left]
         return len(left) == len(self._row.left) and all(
-            re.match(pattern, word) for pattern, word in zip(sorted(self._row.left), words, strict=True)
+            re.match(pattern, word)
+            for pattern, word in zip(sorted(self._row.left), words, strict=True)
         )
 
     def _check(self, code: int, left: list[str]) -> None:
@@ -263,7 +278,9 @@ class _Run:
             self._problems.append(f"exit code {code}, not {self._case.codes}")
         if not self._is_right(left):
             self._problems.append(f"left at last: {left}, not {list(row.left)}")
-        self._problems += [f"no line matches {line!r}" for line in row.lines if not re.search(line, output)]
+        self._problems += [
+            f"no line matches {line!r}" for line in row.lines if not re.search(line, output)
+        ]
         notes = self._folder / "notes"
         noted = notes.read_text().splitlines() if notes.exists() else []
         self._problems += [f"nobody noted {note!r}" for note in row.notes if note not in noted]

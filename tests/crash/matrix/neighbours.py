@@ -98,7 +98,7 @@ ALL = (
     _neighbour(
         "pytest-randomly",
         plugins=("pytest_randomly",),
-        options=("-p", "randomly", "--randomly-seed=1", "--randomly-dont-reorganize"),
+        options=("--randomly-seed=1", "--randomly-dont-reorganize"),
         needs="pytest_randomly",
     ),
     _neighbour(
@@ -157,9 +157,5 @@ ALL = (
         "working-directory-removed",
         fixtures="monkeypatch, tmp_path",
         body="monkeypatch.chdir(tmp_path)\ntmp_path.rmdir()",
-    ),
-    _neighbour(
-        "everything-installed-is-loaded",
-        options=(),
     ),
 )

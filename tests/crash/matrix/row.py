@@ -102,6 +102,7 @@ class Row:
         stage_gone: True if no state of ours may be left.
         limit: How long the run may take, in seconds.
         soak: True if it is too slow for every day.
+        thin: True if every day one style for each mode is enough.
         needs: Module without which it cannot run.
         postgres: True if it needs a PostgreSQL server.
         fails: Why it is known to fail: for each variant that does (`name[mode-style]` without the name, or ``*``).
@@ -132,9 +133,15 @@ class Row:
     stage_gone: bool = True
     limit: float = 60.0
     soak: bool = False
+    thin: bool = False
     needs: str = ""
     postgres: bool = False
     fails: tuple[tuple[str, str], ...] = ()
+
+
+def _fill(text: str, values: dict[str, str]) -> str:
+    """Return *text* with the words in braces that *values* knows replaced; the others are the program's own."""
+    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +158,12 @@ class Case:
         return f"{self.row.name}[{self.mode}-{self.style}]"
 
     @property
+    def daily(self) -> bool:
+        """True if it is run every day."""
+        thin = self.row.thin and set(self.row.styles) == set(STYLES)
+        return not self.row.soak and (not thin or (self.mode == "n2") == (self.style == "sync"))
+
+    @property
     def workers(self) -> int:
         """How many processes run tests."""
         return 2 if self.mode == "n2" else 1
@@ -164,7 +177,9 @@ class Case:
     @property
     def fails(self) -> str:
         """Why it is known to fail, empty if it is not."""
-        return dict(self.row.fails).get(f"{self.mode}-{self.style}", dict(self.row.fails).get("*", ""))
+        return dict(self.row.fails).get(
+            f"{self.mode}-{self.style}", dict(self.row.fails).get("*", "")
+        )
 
     @property
     def options(self) -> list[str]:
@@ -198,8 +213,7 @@ class Case:
             text += "from pytest_alchemy.cloudflare import D1Database\n"
         text += textwrap.dedent(row.head)
         for number in numbers:
-            filled = {**values, "number": str(number)}
-            text += re.sub(r"\{(\w+)\}", lambda match, v=filled: v.get(match[1], match[0]), textwrap.dedent(tests))
+            text += _fill(textwrap.dedent(tests), {**values, "number": str(number)})
         if self.style == "sync":
             for asynchronous, plain in _SYNC:
                 text = text.replace(asynchronous, plain)

@@ -30,11 +30,13 @@ OWN_DOING = (
     ),
     Row(
         name="create-made-but-answer-lost",
+        thin=True,
         body="await areach('made')\nawait alchemy_scope.acreate(AnswerLost('lost'))",
         steps=(GO,),
     ),
     Row(
         name="other-teardown-raises",
+        thin=True,
         head="""
         @pytest.fixture
         def before():
@@ -52,6 +54,7 @@ OWN_DOING = (
     ),
     Row(
         name="pytest-exit",
+        thin=True,
         body="await areach('made')\npytest.exit('enough', returncode=9)",
         steps=(GO,),
         codes=(9,),
@@ -71,7 +74,13 @@ OWN_DOING = (
         plugins=TIMEOUT,
         steps=(GO,),
     ),
-    Row(name="os-exit", body="await areach('made')\nos._exit(7)", steps=(GO,), codes=(7,), codes_n2=(1,)),
+    Row(
+        name="os-exit",
+        body="await areach('made')\nos._exit(7)",
+        steps=(GO,),
+        codes=(7,),
+        codes_n2=(1,),
+    ),
     Row(
         name="segfault",
         body="await areach('made')\nctypes.string_at(0)",
@@ -81,6 +90,7 @@ OWN_DOING = (
     ),
     Row(
         name="conftest-kind-os-exit",
+        thin=True,
         conftest="""
 import things
 
@@ -106,10 +116,17 @@ SIGNALS = (
     ),
     Row(name="sigkill-session", body=HANG, steps=(Step("made", SIGKILL),), codes=(-9,)),
     Row(name="sigkill-group", body=HANG, steps=(Step("made", SIGKILL, "group"),), codes=(-9,)),
-    Row(name="sigint-session", body=HANG, steps=(Step("made", SIGINT),), codes=(2,)),
-    Row(name="sigint-group", body=HANG, steps=(Step("made", SIGINT, "group"),), codes=(2,)),
+    Row(name="sigint-session", thin=True, body=HANG, steps=(Step("made", SIGINT),), codes=(2,)),
+    Row(
+        name="sigint-group",
+        thin=True,
+        body=HANG,
+        steps=(Step("made", SIGINT, "group"),),
+        codes=(2,),
+    ),
     Row(
         name="sigint-twice",
+        thin=True,
         head="""
         @pytest.fixture
         def slow(alchemy_scope):
@@ -124,11 +141,25 @@ SIGNALS = (
         codes=(2, -2),
         within=8.0,
     ),
-    Row(name="sigterm-session", body=HANG, steps=(Step("made", SIGTERM),), codes=(143,)),
-    Row(name="sigterm-group", body=HANG, steps=(Step("made", SIGTERM, "group"),), codes=(143,)),
-    Row(name="sighup-session", body=HANG, steps=(Step("made", SIGHUP),), codes=(-1,)),
-    Row(name="sighup-group", body=HANG, steps=(Step("made", SIGHUP, "group"),), codes=(-1,)),
-    Row(name="terminal-closed", body=HANG, steps=(Step("made", "hang up"),), codes=(-1,)),
+    Row(name="sigterm-session", thin=True, body=HANG, steps=(Step("made", SIGTERM),), codes=(143,)),
+    Row(
+        name="sigterm-group",
+        thin=True,
+        body=HANG,
+        steps=(Step("made", SIGTERM, "group"),),
+        codes=(143,),
+    ),
+    Row(name="sighup-session", thin=True, body=HANG, steps=(Step("made", SIGHUP),), codes=(-1,)),
+    Row(
+        name="sighup-group",
+        thin=True,
+        body=HANG,
+        steps=(Step("made", SIGHUP, "group"),),
+        codes=(-1,),
+    ),
+    Row(
+        name="terminal-closed", thin=True, body=HANG, steps=(Step("made", "hang up"),), codes=(-1,)
+    ),
 )
 
 
@@ -138,6 +169,7 @@ def _kill_during(place: str, body: str, *, census: bool) -> Row:
         body=body,
         steps=(Step(place, SIGKILL, "group", census=census),),
         codes=(-9,),
+        thin=True,
     )
 
 
@@ -166,6 +198,7 @@ IN_FLIGHT = (
     ),
     Row(
         name="create-ends-3s-after-its-client",
+        thin=True,
         body="await alchemy_scope.acreate(Late('late'))",
         steps=(Step("asked", SIGKILL, "group"),),
         codes=(-9,),
@@ -174,6 +207,7 @@ IN_FLIGHT = (
     ),
     Row(
         name="create-ends-after-a-failed-test",
+        thin=True,
         body="await alchemy_scope.acreate(Late('late', seconds=1.5, meet=False))",
         notes=("served",),
         within=12.0,
@@ -188,10 +222,12 @@ SLOW = (
         codes=(2,),
         within=25.0,
         modes=("n2",),
+        thin=True,
     ),
     Row(
         name="destroy-fails-twice",
         body="await alchemy_scope.acreate(Reluctant('reluctant', times=2))\nassert False",
+        thin=True,
     ),
     Row(
         name="destroy-hangs",
@@ -227,7 +263,9 @@ DISK = (
     *(
         Row(
             name=f"disk-full-after-{room}-bytes",
-            program=FULL_DISK.replace("{room}", str(room)).replace("async def", "{mark}\nasync def"),
+            program=FULL_DISK.replace("{room}", str(room)).replace(
+                "async def", "{mark}\nasync def"
+            ),
             notes=("made 1",),
             lines=("JournalWriteError",),
             modes=("serial",),
@@ -261,12 +299,20 @@ async def test_fails(alchemy_scope, number):
 """
 
 ORDER = (
-    Row(name="first-failure", program=FAILING, options=("-x",), codes_n2=(1, 2)),
-    Row(name="maxfail", program=FAILING, options=("--maxfail=2",), codes_n2=(1, 2)),
-    Row(name="last-failed", program=FAILING, before=(), options=("--lf",), lines=("3 failed",)),
-    Row(name="no-cacheprovider", program=FAILING, options=("-p", "no:cacheprovider")),
+    Row(name="first-failure", program=FAILING, thin=True, options=("-x",), codes_n2=(1, 2)),
+    Row(name="maxfail", program=FAILING, thin=True, options=("--maxfail=2",), codes_n2=(1, 2)),
+    Row(
+        name="last-failed",
+        program=FAILING,
+        thin=True,
+        before=(),
+        options=("--lf",),
+        lines=("3 failed",),
+    ),
+    Row(name="no-cacheprovider", program=FAILING, thin=True, options=("-p", "no:cacheprovider")),
     Row(
         name="reruns",
+        thin=True,
         program=FAILING,
         plugins=("pytest_rerunfailures",),
         options=("--reruns=2",),
@@ -284,7 +330,6 @@ ORDER = (
     *(
         Row(
             name=f"dist-{dist}",
-            body=CRASH_ONCE if dist != "loadgroup" else CRASH_ONCE,
             program="""
             @pytest.mark.parametrize("number", range(6))
             {mark}
@@ -305,6 +350,7 @@ ORDER = (
     ),
     Row(
         name="no-worker-restart",
+        thin=True,
         body=CRASH_ONCE,
         steps=(Step("made", "answer"),),
         options_n2=("--max-worker-restart=0",),
@@ -312,6 +358,7 @@ ORDER = (
     ),
     Row(
         name="subtests",
+        thin=True,
         program="""
         {mark}
         async def test_subtests(alchemy_scope, subtests):
@@ -323,6 +370,7 @@ ORDER = (
     ),
     Row(
         name="class",
+        thin=True,
         program="""
         class TestThings:
             {mark}
@@ -383,6 +431,7 @@ POSTGRES = tuple(
         codes=codes,
         codes_n2=codes_n2,
         postgres=True,
+        thin=True,
     )
     for name, body, step, codes, codes_n2 in (
         ("assertion", "assert False", Step("made", "answer", everywhere=False), (1,), (1,)),
@@ -429,4 +478,3 @@ def _at_random(number: int) -> Row:
 
 
 ALL = (*OWN_DOING, *SIGNALS, *IN_FLIGHT, *SLOW, *DISK, *ORDER, *POSTGRES)
-

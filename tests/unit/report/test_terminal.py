@@ -398,3 +398,20 @@ def test_the_last_line_of_pytest_counts_what_there_is(book: FactBook) -> None:
     many(book, 2, "leaked")
 
     assert list(stats_for(book).items()) == [("leaked", 2), ("reaped", 1), ("kept", 1)]
+
+
+@pytest.mark.parametrize("what", WHATS)
+def test_the_command_that_cleans_up_is_named_once_for_leaks(book: FactBook, what: What) -> None:
+    book.add(fact(what))
+    book.add(fact(what, id="second", name="alt-second"))
+
+    told = text(book, clean_up="alchemy sweep --yes").splitlines()
+
+    assert told.count("clean up: alchemy sweep --yes") == (1 if what == "leaked" else 0)
+    assert not any("clean up" in line for line in text(book).splitlines())
+
+
+def test_the_command_that_cleans_up_is_not_named_where_leaks_are_not_told(book: FactBook) -> None:
+    book.add(fact())
+
+    assert "clean up" not in text(book, leaks_mode="off", clean_up="alchemy sweep --yes")

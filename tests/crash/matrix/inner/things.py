@@ -121,7 +121,9 @@ def spawn(*command: str, **variables: str) -> int:
     marker = _read(f"{HERE}/marker")
     env = {"PATH": "/usr/bin:/bin", "MATRIX_RUN": marker, **variables}
     pid = posix.posix_spawn(command[0], command, env, file_actions=_QUIET, setsid=True)
-    while pid not in running("MATRIX_RUN", marker):  # its environment cannot be read while it starts
+    while pid not in running(
+        "MATRIX_RUN", marker
+    ):  # its environment cannot be read while it starts
         time.sleep(0.001)
     return pid
 
@@ -283,7 +285,9 @@ class Late(Resource, create_timeout=8):
     meet: bool = True
 
     def create(self) -> None:
-        put_it = f'sleep {self.seconds}; echo "$NAME" >"{WORLD}/$NAME"; echo served >>"{HERE}/notes"'
+        put_it = (
+            f'sleep {self.seconds}; echo "$NAME" >"{WORLD}/$NAME"; echo served >>"{HERE}/notes"'
+        )
         spawn("/bin/sh", "-c", put_it, NAME=self.name, MATRIX_SERVER="1")
         if self.meet:
             reach("asked")

@@ -1,0 +1,207 @@
+"""
+What the watchdog costs, and how soon it acts: ``python benchmarks/watchdog.py [--rounds N]``.
+
+Three figures, each with its goal; exits with 1 if one is missed:
+
+* from SIGKILL of a session to the first destroy, the import of the kinds included (median);
+* what starting it costs the test that needs it (median);
+* how many of them a run starts that uses only the fake account in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+KILL_GOAL = 100.0  # ms
+START_GOAL = 5.0  # ms
+LIMIT = 30.0  # seconds
+
+# Every process on a machine reads the same monotonic clock.
+_KINDS = """
+import os, pathlib, time
+from pytest_alchemy import Resource
+
+HERE = pathlib.Path(__file__).parent
+loaded = time.monotonic()
+
+class File(Resource):
+    def create(self):
+        (HERE / "there").touch()
+
+    def destroy(self):
+        now = time.monotonic()
+        (HERE / "there").unlink(missing_ok=True)
+        (HERE / "draft").write_text(f"{now} {loaded}")
+        os.replace(HERE / "draft", HERE / "destroyed")
+"""
+_CONFTEST = """
+import pathlib, time
+import pytest
+from pytest_alchemy.recovery.process import Watch
+
+guard = Watch.guard
+
+def timed(self, folder, **options):
+    before = time.perf_counter()
+    guard(self, folder, **options)
+    pathlib.Path("started").write_text(str(time.perf_counter() - before))
+
+Watch.guard = timed
+"""
+_KILLED = """
+import pathlib, os, time
+from kinds import File
+
+def test_killed(alchemy_scope):
+    alchemy_scope.create(File("it"))
+    fd = os.open("ready", os.O_WRONLY)
+    os.write(fd, b"ready")
+    time.sleep(60)
+"""
+_IN_MEMORY = """
+import glob, os, pathlib
+from pytest_alchemy.cloudflare import D1Database, KVNamespace
+
+def watchdogs():
+    for folder in pathlib.Path("/proc").iterdir():
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\\0")
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+        except (OSError, IndexError):
+            continue
+        if int(parent) == os.getpid() and any(word.endswith(b"watchdog.py") for word in words):
+            yield folder
+
+def test_in_memory(alchemy_scope):
+    alchemy_scope.create(D1Database("db"))
+    alchemy_scope.create(KVNamespace("cache"))
+    pathlib.Path("in-memory").write_text(str(len(list(watchdogs()))))
+
+def test_on_disk(alchemy_scope):
+    from kinds import File
+    alchemy_scope.create(File("it"))
+    pathlib.Path("on-disk").write_text(str(len(list(watchdogs()))))
+"""
+
+
+def main() -> int:
+    """Print the figures and return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=20, help="how many sessions are killed (default: 20)"
+    )
+    rounds = parser.parse_args().rounds
+    # The first one may write bytecode.
+    figures = [_kill() for _ in range(rounds + 1)][1:]
+    killed, loaded, started = (statistics.median(column) for column in zip(*figures, strict=True))
+    most = max(figure[0] for figure in figures)
+    shown = f"{killed:.0f} ms (the kinds' module after {loaded:.0f} ms), at most {most:.0f} ms, {rounds} sessions"
+    results = [
+        _tell("SIGKILL to first destroy", shown, f"<= {KILL_GOAL:g} ms", killed <= KILL_GOAL),
+        _tell(
+            "start, on the test that needs it",
+            f"{started:.2f} ms",
+            f"<= {START_GOAL:g} ms",
+            started <= START_GOAL,
+        ),
+        measure_in_memory(),
+    ]
+    return 0 if all(results) else 1
+
+
+def measure_in_memory() -> bool:
+    """Count the watchdogs of a run that uses only the fake account in memory; tell whether the goal is met."""
+    with _folder(_IN_MEMORY) as folder:
+        subprocess.run(
+            _command(),
+            cwd=folder,
+            env=_environment(),
+            check=True,
+            capture_output=True,
+            timeout=LIMIT,
+        )
+        count = int((folder / "in-memory").read_text())
+        control = int((folder / "on-disk").read_text())
+    shown = f"{count} ({control} with something that outlives the process)"
+    return _tell("watchdogs for the fake in memory", shown, "0", count == 0 and control == 1)
+
+
+def _kill() -> tuple[float, float, float]:
+    """
+    Kill a session.
+
+    Returns:
+        How long after its SIGKILL the first destroy begins, how long after it the kinds' module is loaded, and what
+        starting the watchdog took: all in milliseconds.
+    """
+    with _folder(_KILLED) as folder:
+        os.mkfifo(folder / "ready")
+        session = subprocess.Popen(
+            _command(),
+            cwd=folder,
+            env=_environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        with (folder / "ready").open("rb") as ready:
+            ready.read(5)
+        killed = time.monotonic()
+        session.send_signal(signal.SIGKILL)
+        session.wait(LIMIT)
+        _wait_until(lambda: (folder / "destroyed").exists())
+        began, loaded = map(float, (folder / "destroyed").read_text().split())
+        started = float((folder / "started").read_text())
+        _wait_until(lambda: not (folder / ".alchemy").exists())
+        return (began - killed) * 1000, (loaded - killed) * 1000, started * 1000
+
+
+def _wait_until(condition: object) -> None:
+    assert callable(condition)
+    until = time.monotonic() + LIMIT
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError("the watchdog did not act")
+        time.sleep(0.005)
+
+
+@contextlib.contextmanager
+def _folder(tests: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "kinds.py").write_text(_KINDS)
+        (folder / "conftest.py").write_text(_CONFTEST)
+        (folder / "test_it.py").write_text(tests)
+        (folder / "pytest.ini").write_text("[pytest]\nalchemy_app = bench\n")
+        yield folder
+
+
+def _command() -> list[str]:
+    return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "alchemy"]
+
+
+def _environment() -> dict[str, str]:
+    # Bytecode is written wherever the plugin is really installed.
+    left_out = ("PYTHONDONTWRITEBYTECODE", "PYTEST_ADDOPTS")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
+    return {**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+
+def _tell(what: str, result: str, goal: str, met: bool) -> bool:
+    print(f"{'ok  ' if met else 'MISS'}  {what}: {result} (goal {goal})", flush=True)
+    return met
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""
+The command ``alchemy``: one verb per module, imported when it is called.
+
+No test run imports this package or what it needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from pytest_alchemy.errors import AlchemyError
+
+_VERBS: Final = {"sweep": "pytest_alchemy.cli.sweep"}
+"""The module of each verb; its command has the verb's name."""
+
+
+class _Verbs(click.Group):
+    """A group that imports a verb's module when the verb is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        command = getattr(import_module(_VERBS[cmd_name]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AlchemyError as error:  # it says itself what to do
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pytest-alchemy", prog_name="alchemy")
+def main() -> None:
+    """Look after what tests and programs made outside their own process."""

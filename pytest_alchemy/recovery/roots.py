@@ -1,0 +1,22 @@
+"""Where the stages of a project lie, if nobody says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_alchemy.state.folders import Root
+
+
+def nearest_root(start: Path) -> Path:
+    """
+    Return the folder ``.alchemy`` in *start*, or in the nearest folder above it, that holds a stage.
+
+    Returns:
+        The one in *start* if there is none; it need not exist.
+    """
+    for folder in (start, *start.parents):
+        root = folder / ".alchemy"
+        # The one in a home folder may hold nothing but credentials.
+        if any(Root(root).stages()):
+            return root
+    return start / ".alchemy"

@@ -1,0 +1,38 @@
+"""What the command needs is not imported by anybody's tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.world import World, world
+
+__all__ = ["world"]
+
+CONFTEST = """
+import sys
+
+def pytest_unconfigure(config):
+    heavy = {"click", "rich", "pytest_alchemy.cli"} & set(sys.modules)
+    print("IMPORTED", sorted(heavy))
+"""
+
+TESTS = """
+from kinds import File
+
+def test_leaks(alchemy_scope):
+    alchemy_scope.create(File("bad", broken=True))
+
+def test_keeps(alchemy_scope):
+    alchemy_scope.create(File("kept"))
+    assert 0
+"""
+
+
+def test_no_test_run_imports_click_or_rich(pytester: pytest.Pytester, world: World) -> None:
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(TESTS)
+
+    result = world.run_apart("--alchemy-keep=failed")
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["clean up: alchemy sweep --yes", "*IMPORTED []"])

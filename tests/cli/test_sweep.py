@@ -1,0 +1,507 @@
+"""What the command says, and what it ends with."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shlex
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pytest_alchemy import clock
+from pytest_alchemy.cli import main
+from pytest_alchemy.cloudflare import D1Database, FakeAccount, KVNamespace
+from pytest_alchemy.names import Run
+from pytest_alchemy.records import Deferred, Kept
+from pytest_alchemy.settings import Settings
+from pytest_alchemy.state.folders import LOCK
+from pytest_alchemy.state.locks import Holder, StageLock
+from tests.support.deadstages import DAY, OTHER_KEY, Graveyard
+from tests.unit.cloudflare.scopes import open_scope
+
+PLACE = (":test_a.py::test_one",)
+COMMAND = [sys.executable, "-m", "pytest_alchemy"]
+
+
+def sweep(graveyard: Graveyard, *words: str) -> Result:
+    """Call the command in the project's folder."""
+    os.chdir(graveyard.path)
+    return CliRunner().invoke(main, ["sweep", *words], prog_name="alchemy")
+
+
+def text(result: Result) -> str:
+    """Return what was said, with what changes from run to run written as stars."""
+    said = re.sub(r"\(alt-[a-z0-9-]+\)", "(*)", result.output)
+    said = re.sub(r"alt-[a-z0-9-]+", "alt-*", said)
+    return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "* UTC", said)
+
+
+def document(result: Result) -> dict[str, Any]:
+    """Return the JSON document that was printed."""
+    said: dict[str, Any] = json.loads(result.stdout)
+    return said
+
+
+def test_nothing_to_do_is_one_line(graveyard: Graveyard) -> None:
+    result = sweep(graveyard)
+
+    assert result.exit_code == 0
+    assert result.output == f"Nothing to destroy under {graveyard.root}.\n"
+    assert not graveyard.root.exists()
+
+
+def test_the_list_says_what_would_go_what_not_and_how(graveyard: Graveyard) -> None:
+    graveyard.bury("a", "b")
+    graveyard.bury("lasting", run="", stage="alice", ephemeral=False)
+    graveyard.bury("foreign", run="ffffffff", key=OTHER_KEY)
+    graveyard.bury(
+        "c",
+        run="zzzzzzzz",
+        used=50 * 3600.0,
+        more=(
+            Deferred(2, (), "kinds", "", "drop", ["uploads"], {}),
+            Kept((), clock.now() - 60),
+        ),
+    )
+    before = graveyard.snapshot()
+
+    result = sweep(graveyard)
+
+    assert result.exit_code == 0
+    assert text(result) == (
+        "STAGE shop/alice, 1 resource, last used 3 h ago: left alone, it outlives its programs\n"
+        "STAGE shop/test-main-ffffffff, 1 resource, last used 3 h ago: left alone, ada on build-7 recorded it,"
+        " not this user on this machine; --foreign takes it all the same\n"
+        f"       it works in {graveyard.path}\n"
+        f"       it imports File from {graveyard.kinds}\n"
+        "STAGE shop/test-main-k3f9x2ab, 2 resources, last used 3 h ago: to be destroyed\n"
+        "       File a (*) made by test_a.py::test_one\n"
+        "       File b (*) made by test_a.py::test_one\n"
+        "STAGE shop/test-main-zzzzzzzz, 2 resources, last used 2 d ago: to be destroyed\n"
+        "       deferred drop('uploads')\n"
+        "       File c (*) made by test_a.py::test_one\n"
+        "4 resources in 2 stages to be destroyed; nothing was changed.\n"
+        "Destroy: alchemy sweep --yes\n"
+    )
+    assert graveyard.snapshot() == before
+    assert not graveyard.is_imported
+
+
+def test_the_command_that_it_names_does_what_it_listed(graveyard: Graveyard) -> None:
+    graveyard.bury("old", used=4 * 3600.0)
+    graveyard.bury("young", run="yyyyyyyy", used=60.0)
+    listed = sweep(graveyard, "--root", str(graveyard.root), "--older-than=1h30m", "--app", "shop")
+    command = listed.output.splitlines()[-1].removeprefix("Destroy: ")
+
+    result = sweep(graveyard, *shlex.split(command)[2:])
+
+    assert command == (f"alchemy sweep --yes --older-than 5400s --app shop --root {graveyard.root}")
+    assert result.exit_code == 0
+    assert graveyard.left == ["young"]
+    assert text(result) == (
+        "STAGE shop/test-main-yyyyyyyy, 1 resource, last used 60 s ago: left alone,"
+        " it was used within the time that --older-than spares\n"
+        "DESTROYED File old (*) in shop/test-main-k3f9x2ab/test_a.py::test_one\n"
+        "1 destroyed\n"
+    )
+
+
+def test_what_is_left_ends_with_exit_code_1(graveyard: Graveyard) -> None:
+    graveyard.bury("a", "broken")
+
+    result = sweep(graveyard, "--yes")
+
+    assert result.exit_code == 1
+    assert text(result) == (
+        "DESTROYED File a (*) in shop/test-main-k3f9x2ab/test_a.py::test_one\n"
+        "LEFT File broken (*) in shop/test-main-k3f9x2ab/test_a.py::test_one\n"
+        "       RuntimeError: the disk is on fire (tried 3 times)\n"
+        "1 destroyed, 1 left\n"
+    )
+    assert sweep(graveyard).exit_code == 0  # to list it is no failure
+
+
+def test_a_damaged_stage_ends_with_exit_code_1_when_it_was_to_be_cleaned(
+    graveyard: Graveyard,
+) -> None:
+    journal = graveyard.bury("a") / ".journal" / "main.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b'"test_a.py:7"', b'"test_b.py:7"'))
+
+    listed, result = sweep(graveyard), sweep(graveyard, "--yes")
+
+    assert (listed.exit_code, result.exit_code) == (0, 1)
+    assert listed.output.splitlines()[0].startswith(
+        f"STAGE shop/test-main-k3f9x2ab, unknown contents: cannot be read. Journal {journal}, line 3: "
+    )
+    assert result.output.splitlines()[-1] == "1 left"
+
+
+def test_a_stage_of_a_living_process_is_left_alone(graveyard: Graveyard) -> None:
+    lock = StageLock(graveyard.bury("a") / LOCK)
+    lock.acquire(Holder.this_process())
+
+    result = sweep(graveyard, "--yes")
+
+    lock.release()
+    assert result.exit_code == 0
+    assert result.output == (
+        "STAGE shop/test-main-k3f9x2ab, 1 resource, last used 3 h ago: left alone, its owner lives\n"
+        f"Nothing to destroy under {graveyard.root}.\n"
+    )
+    assert graveyard.left == ["a"]
+
+
+def test_a_stage_of_somebody_else_says_what_it_imports_before_it_does(graveyard: Graveyard) -> None:
+    graveyard.bury("a", key=OTHER_KEY)
+
+    result = sweep(graveyard, "--yes", "--foreign")
+
+    assert result.exit_code == 0
+    assert text(result) == (
+        "STAGE shop/test-main-k3f9x2ab, 1 resource, last used 3 h ago:"
+        " to be destroyed, recorded by ada on build-7\n"
+        f"       it works in {graveyard.path}\n"
+        f"       it imports File from {graveyard.kinds}\n"
+        "DESTROYED File a (*) in shop/test-main-k3f9x2ab/test_a.py::test_one\n"
+        "1 destroyed\n"
+    )
+    assert graveyard.left == []
+
+
+def test_names_of_a_class_in_a_file_are_swept(graveyard: Graveyard) -> None:
+    graveyard.make("old")
+    graveyard.make("young", expires=clock.now() + DAY)
+    graveyard.make("other", app="shop2")
+    (graveyard.world / "precious").write_text("precious")
+    words = ["--app", "shop", "--provider", "kinds.py:File"]
+
+    listed = sweep(graveyard, *words)
+    result = sweep(graveyard, *words, "--yes")
+
+    assert text(listed) == (
+        "Listing names of File\n"
+        "NAME File alt-*, wanted until * UTC: to be destroyed\n"
+        "1 name left alone: it may still be wanted\n"
+        "2 names left alone: not provably of this application's tests\n"
+        "1 found by name to be destroyed; nothing was changed.\n"
+        "Destroy: alchemy sweep --yes --app shop --provider kinds.py:File\n"
+    )
+    assert (listed.exit_code, result.exit_code) == (0, 0)
+    assert result.stdout.splitlines()[-1] == "1 destroyed"
+    assert graveyard.left == ["other", "precious", "young"]
+
+
+def test_a_class_is_found_by_its_module_too(graveyard: Graveyard) -> None:
+    graveyard.make("old")
+
+    result = sweep(graveyard, "--app=shop", "--provider=kinds:File", "--yes")
+
+    assert result.exit_code == 0
+    assert graveyard.left == []
+
+
+def test_stages_and_names_go_in_one_sweep(graveyard: Graveyard) -> None:
+    graveyard.bury("recorded", used=3 * DAY)
+    graveyard.make("lost", run="llllllll")
+
+    result = sweep(graveyard, "--app=shop", "--provider=kinds:File", "--yes")
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == "2 destroyed"
+    assert graveyard.left == []
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_too_many_names_end_with_exit_code_1_before_anything_is_destroyed(
+    graveyard: Graveyard, as_json: bool
+) -> None:
+    graveyard.bury("recorded")
+    for number in range(4):
+        graveyard.make(str(number), run=f"lllllll{number}")
+    words = ["--app=shop", "--provider=kinds:File", "--max=3", *(["--json"] if as_json else [])]
+
+    listed, result = sweep(graveyard, *words), sweep(graveyard, *words, "--yes")
+    allowed = sweep(graveyard, *words, "--yes", "--max=4")
+
+    error = "4 resources were found by name, and at most 3 are destroyed at once: nothing was destroyed."
+    assert (listed.exit_code, result.exit_code, allowed.exit_code) == (0, 1, 0)
+    assert error in result.output
+    if as_json:
+        assert document(result)["outcomes"] == []
+    else:
+        assert "At most 3 found by name are destroyed at once: --max 4 allows it." in listed.output
+    assert graveyard.left == []
+
+
+@pytest.fixture
+def account(graveyard: Graveyard) -> Path:
+    """A fake account in a file, with what a lost machine left in it, and a run that is wanted."""
+    file = graveyard.path / "account.sqlite"
+    settings = Settings("shop", "test", fake_account=str(file))
+    for run in (Run("llllllll", clock.now() - DAY), Run("wwwwwwww", clock.now() + DAY)):
+        scope = open_scope(settings, run=run)
+        scope.create(D1Database("orders"))
+        scope.create(KVNamespace("cache"))
+    return file
+
+
+def test_all_of_cloudflare_is_swept_by_one_word(graveyard: Graveyard, account: Path) -> None:
+    words = ["--app=shop", "--provider=cloudflare", f"--fake-account={account}"]
+
+    listed = sweep(graveyard, *words)
+    result = sweep(graveyard, *words, "--yes")
+
+    assert listed.stdout.count(": to be destroyed") == 2
+    assert result.exit_code == 0
+    assert [line.split()[:2] for line in result.stdout.splitlines()[1:-1]] == [
+        ["DESTROYED", "D1Database"],
+        ["DESTROYED", "KVNamespace"],
+    ]
+    left = FakeAccount(str(account)).inventory()
+    assert {item.kind for item in left} == {"d1", "kv"}
+    assert all("wwwwwwww" in item.name for item in left)
+
+
+def test_one_json_document_says_it_all(graveyard: Graveyard) -> None:
+    graveyard.bury("a", "broken")
+    name = graveyard.make("lost", run="llllllll")
+    words = ["--app=shop", "--provider=kinds:File", "--json"]
+
+    listed = document(sweep(graveyard, *words))
+    result = sweep(graveyard, *words, "--yes")
+
+    done = document(result)
+    [stage] = listed["stages"]
+    assert (listed["root"], listed["yes"], listed["exit_code"]) == (str(graveyard.root), False, 0)
+    assert (stage["app"], stage["stage"], stage["destroy"]) == ("shop", "test-main-k3f9x2ab", True)
+    assert [(thing["id"], thing["destroy"]) for thing in stage["resources"]] == [
+        ("a", True),
+        ("broken", True),
+    ]
+    assert [n["name"] for n in listed["names"] if n["destroy"]] == [name]
+    assert listed["outcomes"] == []
+    doomed = {thing["name"] for thing in stage["resources"]} | {name}
+    assert {outcome["name"] for outcome in done["outcomes"]} == doomed
+    assert {o["id"] for o in done["outcomes"] if o["what"] == "left"} == {"broken"}
+    assert (done["exit_code"], result.exit_code) == (1, 1)
+
+
+def test_a_provider_that_is_down_ends_with_exit_code_1(graveyard: Graveyard, account: Path) -> None:
+    graveyard.kinds.write_text(
+        graveyard.kinds.read_text().replace("return os.listdir(WORLD)", "raise OSError('no route')")
+    )
+    words = [
+        "--app=shop",
+        "--provider=kinds:File",
+        "--provider=cloudflare",
+        f"--fake-account={account}",
+    ]
+
+    result = sweep(graveyard, *words)
+
+    assert result.exit_code == 1
+    assert "Error: File could not be listed: OSError: no route\n" in result.stderr
+    assert result.stdout.count(": to be destroyed") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--older-than=soon"], "'soon' is not a duration. Write 45s, 90m, 2h, 1d or 1d12h."),
+        (["--older-than=-2h"], "'-2h' is not a duration."),
+        (
+            ["--provider=cloudflare"],
+            "--provider needs --app NAME: whose names are to be destroyed.",
+        ),
+        (["--live"], "--live says where to look for names, but no --provider says which."),
+        (["--profile=ci"], "--profile says where to look for names, but no --provider says which."),
+        (["--app=a b"], "'a b' is not a name for an application: it contains ' '."),
+        (
+            ["--app=a", "--provider=mine"],
+            "'mine' names no kind. Say cloudflare, package.module:Class or",
+        ),
+        (["--app=a", "--provider=kinds.py:Nothing"], "Nothing cannot be loaded from"),
+        (["--app=a", "--provider=kinds.py:pathlib"], "it is not a resource class any more"),
+        (["--fake-account=none.sqlite"], "does not exist."),
+        (["--max=-1"], "is not in the range x>=0."),
+    ],
+)
+def test_a_command_that_is_not_understood_ends_with_exit_code_2(
+    graveyard: Graveyard, words: list[str], said: str
+) -> None:
+    graveyard.bury("a")
+
+    result = sweep(graveyard, *words, "--yes")
+
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+    assert graveyard.left == ["a"]
+
+
+def test_two_accounts_at_once_are_refused(graveyard: Graveyard, account: Path) -> None:
+    result = sweep(
+        graveyard, "--app=a", "--provider=cloudflare", "--live", f"--fake-account={account}"
+    )
+
+    assert result.exit_code == 2
+    assert "--live and --fake-account name two accounts: sweep one at a time." in result.stderr
+
+
+def test_the_offline_account_of_the_command_itself_is_refused(graveyard: Graveyard) -> None:
+    result = sweep(graveyard, "--app=shop", "--provider=cloudflare", "--yes")
+
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-2:] == [
+        "Error: D1Database: there is nothing to sweep in the offline account, which ends with its process.",
+        "Name the account: --live for the real one, or --fake-account FILE",
+    ]
+
+
+def test_the_live_account_needs_credentials(
+    graveyard: Graveyard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLOUDFLARE_API_TOKEN", raising=False)
+    monkeypatch.setenv("ALCHEMY_HOME", str(graveyard.path / "empty"))
+
+    result = sweep(graveyard, "--app=shop", "--provider=cloudflare", "--live", "--profile=ci")
+
+    assert result.exit_code == 1
+    assert "ci" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_names_cannot_paint_on_the_screen(graveyard: Graveyard) -> None:
+    graveyard.bury("\x1b[2Ja\n")
+
+    listed, result = sweep(graveyard), sweep(graveyard, "--yes")
+
+    for said in (listed.output, result.output):
+        assert r"File \x1b[2Ja\n (" in said
+        assert "\x1b" not in said
+
+
+def test_the_stages_are_found_from_a_folder_below(graveyard: Graveyard) -> None:
+    graveyard.bury("a")
+    below = graveyard.path / "src" / "shop"
+    (below / ".alchemy" / "credentials" / "default").mkdir(parents=True)
+    os.chdir(below)
+
+    result = CliRunner().invoke(main, ["sweep", "--yes"])
+
+    assert result.exit_code == 0
+    assert graveyard.left == []
+
+
+@pytest.mark.parametrize("command", [COMMAND, ["alchemy"]], ids=["module", "script"])
+def test_a_real_process_sweeps(graveyard: Graveyard, command: list[str]) -> None:
+    if command == ["alchemy"]:
+        script = Path(sys.executable).with_name("alchemy")
+        if not script.exists():
+            pytest.skip("the package was installed before it had the command")
+        command = [str(script)]
+    graveyard.bury("a", "b")
+
+    done = run(graveyard, *command, "sweep", "--yes", "--json")
+    again = run(graveyard, *command, "sweep", "--yes")
+
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["outcomes"]) == 2
+    assert again.stdout == f"Nothing to destroy under {graveyard.root}.\n"
+    assert graveyard.left == []
+    assert not graveyard.root.exists()
+
+
+def test_two_sweeps_at_once_destroy_everything_once(graveyard: Graveyard) -> None:
+    for number in range(3):
+        graveyard.bury(str(number), run=f"aaaaaaa{number}")
+
+    processes = [
+        subprocess.Popen(
+            [*COMMAND, "sweep", "--yes", "--json"],
+            cwd=graveyard.path,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
+
+    destroyed = [o["id"] for each in said for o in each["outcomes"] if o["what"] == "destroyed"]
+    assert sorted(destroyed) == ["0", "1", "2"]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert graveyard.left == []
+
+
+def test_a_screen_gets_a_table(graveyard: Graveyard) -> None:
+    graveyard.bury("a[red]b")
+    graveyard.bury("lasting", run="", stage="alice", ephemeral=False)
+    lost = graveyard.make("lost", run="llllllll")
+
+    code, said = on_a_screen(graveyard, "sweep", "--app=shop", "--provider=kinds:File")
+
+    assert code == 0
+    assert "what happens to it" in said
+    assert "File a[red]b (alt-shop" in said
+    assert "left alone, it outlives its programs" in " ".join(said.split())
+    assert "was wanted until" in said
+    assert lost in said
+    assert "Destroy: alchemy sweep --yes --app shop --provider kinds:File" in said
+
+
+def run(graveyard: Graveyard, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=graveyard.path, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def on_a_screen(graveyard: Graveyard, *words: str) -> tuple[int, str]:
+    """Return the exit code of the command on a terminal of 200 columns, and what that shows."""
+    outside, inside = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *words],
+        cwd=graveyard.path,
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        env=os.environ | {"COLUMNS": "200", "TERM": "xterm"},
+    )
+    os.close(inside)
+    said = b"".join(iter(lambda: read(outside), b""))
+    os.close(outside)
+    return process.wait(60), re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.decode())
+
+
+def read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other end is closed
+        return b""
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    result = CliRunner().invoke(main, ["--version"])
+
+    assert result.output == f"alchemy, version {version('pytest-alchemy')}\n"
+
+
+def test_a_verb_that_is_not_there_is_refused() -> None:
+    result = CliRunner().invoke(main, ["sweeep"])
+
+    assert result.exit_code == 2
+    assert "No such command 'sweeep'" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["sweep", "--help"]])
+def test_help_is_there(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, arguments)
+
+    assert result.exit_code == 0
+    assert "dead runs left" in result.output

@@ -1,0 +1,1 @@
+"""What the engine promises when programs crash, providers refuse, hooks hang and worlds change."""
