@@ -394,7 +394,9 @@ class JournalCorruptError(JournalReadError):
 class JournalForeignError(JournalReadError):
     """A journal that this user did not write on this machine, or whose first line was altered."""
 
-    def __init__(self, file: str, reason: str = "its first line carries another key's digest") -> None:
+    def __init__(
+        self, file: str, reason: str = "its first line carries another key's digest"
+    ) -> None:
         super().__init__(file, reason)
         self.file, self.reason = file, reason
 

@@ -23,10 +23,14 @@ def load_kind(seen: KindSeen) -> Kind:
         KindNotLoadedError: Its class cannot be imported, or is none of a resource.
     """
     if not seen.importable:
-        raise KindNotLoadedError(seen.qualname, seen.file or seen.module, "it is defined inside a function")
+        raise KindNotLoadedError(
+            seen.qualname, seen.file or seen.module, "it is defined inside a function"
+        )
     found = _find(seen.module, seen.file, seen.qualname)
     if not (isinstance(found, type) and issubclass(found, Resource)):
-        raise KindNotLoadedError(seen.qualname, seen.file or seen.module, "it is not a resource class any more")
+        raise KindNotLoadedError(
+            seen.qualname, seen.file or seen.module, "it is not a resource class any more"
+        )
     return kind_of(found)
 
 
@@ -39,7 +43,9 @@ def load_function(call: Deferred) -> Any:
     """
     if not call.module:
         raise KindNotLoadedError(
-            call.function, call.where, "only the process that deferred it could call it: it is no module-level function"
+            call.function,
+            call.where,
+            "only the process that deferred it could call it: it is no module-level function",
         )
     return _find(call.module, call.file, call.function)
 
@@ -49,7 +55,9 @@ def _find(module: str, file: str, qualname: str) -> Any:
         found: Any = _import(module, file)
         for part in qualname.split("."):
             found = getattr(found, part)
-    except Exception as error:  # the module is a user's: whatever it raises, the others still get their turn
+    except (
+        Exception
+    ) as error:  # the module is a user's: whatever it raises, the others still get their turn
         reason = f"{type(error).__name__}: {error}"
         raise KindNotLoadedError(qualname, file or module, reason) from error
     return found

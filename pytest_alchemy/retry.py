@@ -101,7 +101,9 @@ def backoff(attempt: int, *, base: float = 0.5, cap: float = 30.0) -> float:
 def status_of(error: BaseException) -> int | None:
     """Return the HTTP status that *error* carries, None if it carries none."""
     response = getattr(error, "response", None)
-    places: list[Any] = [getattr(error, name, None) for name in ("status", "status_code", "http_status", "code")]
+    places: list[Any] = [
+        getattr(error, name, None) for name in ("status", "status_code", "http_status", "code")
+    ]
     places += [getattr(response, name, None) for name in ("status_code", "status")]
     if isinstance(response, Mapping):  # botocore
         places.append(_get(response.get("ResponseMetadata"), "HTTPStatusCode"))

@@ -402,7 +402,9 @@ def _check_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         signature.bind(*args, **kwargs)
     except TypeError as error:
         name = getattr(function, "__qualname__", repr(function))
-        raise TypeError(f"scope.defer(): {name}{signature} cannot be called like that: {error}.") from None
+        raise TypeError(
+            f"scope.defer(): {name}{signature} cannot be called like that: {error}."
+        ) from None
 
 
 def current() -> Scope | None:

@@ -96,7 +96,9 @@ class SharedScope(Scope):
         Entry.recalled(self, kind, resource, found.intent, created=True, settled=True)
         return resource
 
-    def _refuse_change(self, resource: Resource, props: dict[str, Any], where: str, test: str) -> None:
+    def _refuse_change(
+        self, resource: Resource, props: dict[str, Any], where: str, test: str
+    ) -> None:
         declared = Entry.props_of(resource)
         changed = [name for name, value in declared.items() if props.get(name) != value]
         if changed:

@@ -150,7 +150,9 @@ class Teardown:
 
     def _here(self, thing: Owned) -> Coroutine[Any, Any, Failure | None]:
         """Destroy *thing* in this thread."""
-        share = 1.0 if len(self._order) <= 1 else 0.5  # nobody waits for what is left by the last one
+        share = (
+            1.0 if len(self._order) <= 1 else 0.5
+        )  # nobody waits for what is left by the last one
         return self._one(thing, self._driver, share=share, alarm=self._alarm)
 
     @property

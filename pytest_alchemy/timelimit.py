@@ -33,7 +33,10 @@ class Alarm:
         self._armed = False
 
     def __enter__(self) -> Self:
-        if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        if (
+            not hasattr(signal, "setitimer")
+            or threading.current_thread() is not threading.main_thread()
+        ):
             return self
         if signal.getitimer(signal.ITIMER_REAL)[0] == 0:
             self._before = signal.signal(signal.SIGALRM, self._ring)
@@ -42,7 +45,10 @@ class Alarm:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._until = None
         if self._armed:

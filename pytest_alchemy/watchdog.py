@@ -65,12 +65,19 @@ def _listen() -> tuple[list[str], list[str]]:
     for line in told.split(b"\n")[:-1]:  # a line that is not whole was never told
         word, _, folder = line.partition(b" ")
         folders[os.fsdecode(folder)] = word.decode()
-    return [f for f, word in folders.items() if word == "own"], [f for f, word in folders.items() if word == "shared"]
+    return [f for f, word in folders.items() if word == "own"], [
+        f for f, word in folders.items() if word == "shared"
+    ]
 
 
 def _wait_for(patron: int, folders: list[str], give_up: float) -> None:
     """Wait until *patron* is dead, has done the work, or has had its time."""
-    while patron and _lives(patron) and any(map(os.path.isdir, folders)) and time.monotonic() < give_up:
+    while (
+        patron
+        and _lives(patron)
+        and any(map(os.path.isdir, folders))
+        and time.monotonic() < give_up
+    ):
         time.sleep(_LOOK_AGAIN)
 
 

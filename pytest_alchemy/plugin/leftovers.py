@@ -20,8 +20,8 @@ class Leftovers(threading.Thread):
     """
     Finds the stages of dead runs and has them reaped while the tests run.
 
-    A stage whose owner lives is never touched, nor one that outlives its programs, is kept, or was not made by this user
-    on this machine.
+    A stage whose owner lives is never touched, nor one that outlives its programs, is kept, or was not made by this
+    user on this machine.
 
     Args:
         root: The folder of all stages.
@@ -65,5 +65,7 @@ def _of_another_run(fact: Fact) -> Fact:
     if fact.what == "reaped":
         return replace(fact, reason=fact.reason or "left behind by a run that died")
     if fact.what in ("leaked", "unrecoverable"):
-        return replace(fact, what="unfinished", reason=f"left behind by a run that died: {fact.reason}")
+        return replace(
+            fact, what="unfinished", reason=f"left behind by a run that died: {fact.reason}"
+        )
     return fact

@@ -41,7 +41,12 @@ def test_uses_one(alchemy_scope, number):
 @pytest.fixture
 def dead_run(pytester: pytest.Pytester, world: World) -> Path:
     """The stage of a run that was killed together with its watchdog."""
-    pytester.makepyfile(no_watchdog=NO_WATCHDOG, test_dies=DIES, test_uses=USES_A_SCOPE, test_plain="def test(): pass")
+    pytester.makepyfile(
+        no_watchdog=NO_WATCHDOG,
+        test_dies=DIES,
+        test_uses=USES_A_SCOPE,
+        test_plain="def test(): pass",
+    )
 
     world.run_apart("-p", "no_watchdog", "test_dies.py")
 

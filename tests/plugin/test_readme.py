@@ -38,6 +38,8 @@ def test_the_resource_of_the_readme_makes_and_drops_a_database(
 
 def program_with(words: str) -> str:
     """Return the one program of the README that contains *words*."""
-    programs = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    programs: list[str] = re.findall(
+        r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL
+    )
     (program,) = (program for program in programs if words in program)
     return program

@@ -15,9 +15,9 @@ from tests.unit.support.scopes import Hand, lines
 class Called(Resource, kind="calledfirst"):
     """Tells of every call."""
 
-    calls: list[str] = []
+    calls: list[str] = []  # noqa: RUF012  # each object gets a copy
     where: Env | None = None
-    servers: dict[str, list[Env]] = {}
+    servers: dict[str, list[Env]] = {}  # noqa: RUF012  # each object gets a copy
     host: str = output()
 
     def create(self) -> None:
@@ -99,7 +99,9 @@ def delete_folder(name: str) -> None:
 
 def test_a_call_that_cannot_work_is_refused_when_it_is_deferred(scope: Scope) -> None:
     anything: Any = delete_folder
-    with pytest.raises(TypeError, match=r"delete_folder\(name: 'str'\) -> 'None' cannot be called like that"):
+    with pytest.raises(
+        TypeError, match=r"delete_folder\(name: 'str'\) -> 'None' cannot be called like that"
+    ):
         scope.defer(anything)
 
     assert lines(scope) == []

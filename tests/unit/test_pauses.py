@@ -12,7 +12,11 @@ from pytest_alchemy.state.runpauses import RunPauses
 
 @pytest.fixture(params=["in memory", "of a run"])
 def pauses(request: pytest.FixtureRequest, tmp_path: Path) -> Pauses:
-    return Pauses() if request.param == "in memory" else RunPauses(tmp_path / ".alchemy", "app", "test-run-x")
+    return (
+        Pauses()
+        if request.param == "in memory"
+        else RunPauses(tmp_path / ".alchemy", "app", "test-run-x")
+    )
 
 
 def test_nobody_waits_for_a_provider_that_never_refused(pauses: Pauses) -> None:
@@ -40,7 +44,9 @@ def test_other_processes_of_the_run_wait_as_well(tmp_path: Path) -> None:
         "RunPauses(Path(sys.argv[1]), 'app', 'test-run-x').extend('p', 30.0)"
     )
 
-    subprocess.run([sys.executable, "-c", program, str(tmp_path / ".alchemy")], check=True, timeout=30)
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / ".alchemy")], check=True, timeout=30
+    )
 
     assert 20.0 < here.left("p") <= 30.0
 

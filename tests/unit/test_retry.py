@@ -26,7 +26,9 @@ def httpx_error(status: int, headers: dict[str, str] | None = None, body: bytes 
 
 
 def botocore_error(status: int, headers: dict[str, str]) -> Exception:
-    return Refused(response={"ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": headers}})
+    return Refused(
+        response={"ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": headers}}
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,17 @@ def test_a_date_and_its_seconds_mean_the_same(now: float, seconds: int) -> None:
     assert parsed == pytest.approx(seconds)
 
 
-@given(st.one_of(st.none(), st.text(), st.booleans(), st.binary(), st.floats(), st.integers(), st.lists(st.text())))
+@given(
+    st.one_of(
+        st.none(),
+        st.text(),
+        st.booleans(),
+        st.binary(),
+        st.floats(),
+        st.integers(),
+        st.lists(st.text()),
+    )
+)
 def test_a_wait_is_never_negative_and_never_raises(value: object) -> None:
     parsed = parse_retry_after(value, now=0.0)
 
