@@ -282,7 +282,7 @@ def _may_appear(failure: Failure) -> bool:
 def _scope_at(book: _Book, place: tuple[str, ...]) -> Scope:
     """Return the scope at *place*, made if need be, inside the entries and scopes around it."""
     if place not in book.scopes:
-        parent = _scope_at(book, place[:-1]) if len(place) > 1 else None
+        parent = _scope_at(book, place[:-1]) if place else None
         last = place[-1] if place else ""
         owner = (
             _entry_with_key(parent, last.removesuffix(":"))

@@ -22,6 +22,12 @@ class TooMany(Exception):
         self.headers = {"Retry-After": str(retry_after)}
 
 
+class Denied(Exception):
+    """The provider never does it."""
+
+    status_code = 403
+
+
 class Ledger:
     """
     What exists, who needs it, and what went wrong.
@@ -31,6 +37,7 @@ class Ledger:
         needed_by: Ids of what needs each.
         wrong: Ids of what was destroyed while something still needed it.
         refuse: Ids of what is refused once.
+        deny: Ids of what is never destroyed.
         most: How many destroys ran at once, at most.
     """
 
@@ -40,6 +47,7 @@ class Ledger:
         self.wrong: list[str] = []
         self.calls: Counter[str] = Counter()
         self.refuse: set[str] = set()
+        self.deny: set[str] = set()
         self.retry_after = retry_after
         self.running = self.most = 0
         self.random = random.Random(seed)
@@ -54,7 +62,11 @@ class Ledger:
                 self.wrong.append(id)
             if id in self.refuse:
                 self.refuse.remove(id)
+                self.running -= 1
                 raise TooMany(self.retry_after)
+            if id in self.deny:
+                self.running -= 1
+                raise Denied
 
     def end(self, id: str) -> None:
         with self._lock:
@@ -80,11 +92,7 @@ class Node(Resource):
         ledger.alive.add(self.id)
 
     def destroy(self) -> None:
-        try:
-            ledger.begin(self.id)
-        except TooMany:
-            ledger.running -= 1
-            raise
+        ledger.begin(self.id)
         ledger.end(self.id)
 
     def world(self) -> str:
@@ -98,11 +106,7 @@ class AsyncNode(Node, kind="asyncnode"):
         ledger.alive.add(self.id)
 
     async def destroy(self) -> None:  # type: ignore[override]  # as above
-        try:
-            ledger.begin(self.id)
-        except TooMany:
-            ledger.running -= 1
-            raise
+        ledger.begin(self.id)
         await asyncio.sleep(0)
         ledger.end(self.id)
 

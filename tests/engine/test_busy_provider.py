@@ -473,6 +473,7 @@ def test_a_provider_that_stays_busy_is_asked_until_the_time_is_over(
     )
 
 
+@pytest.mark.timeout(60, method="thread")  # by signals it would take the timer that is at work here
 def test_a_wait_longer_than_one_hook_may_take_is_not_cut_off(
     hand: Hand, far: type[Far], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,14 +50,22 @@ def test_never_more_than_so_many_at_once(
     assert 1 <= ledger.most <= 4
 
 
-def test_a_refused_thing_keeps_what_it_needs(hand: Hand) -> None:
-    ledger, scope = new_ledger(3), new_scope()
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_what_cannot_be_destroyed_keeps_what_it_needs_and_nothing_else(
+    hand: Hand, strategy: Strategy
+) -> None:
+    ledger, scope = new_ledger(3), new_scope(destroy_strategy=strategy)
     asyncio.run(grow(scope, [Node, AsyncNode], size=60, depth=6, refused=0.0))
-    ledger.refuse = {"n59"}
-    ledger.retry_after = 3600.0
+    ledger.deny = {"n59"}
+    kept = {"n59"}
+    for need in (f"n{number}" for number in reversed(range(60))):
+        if kept.intersection(ledger.needed_by.get(need, ())):
+            kept.add(need)
 
-    outcome = hand.close(scope, timeout=5.0)
+    outcome = hand.close(scope)
 
-    left = {failure.owned.name for failure in outcome.failures}
     assert ledger.wrong == []
-    assert len(left) == len(ledger.alive) == 60 - outcome.destroyed
+    assert ledger.alive == kept
+    assert {failure.owned.title.split("'")[1] for failure in outcome.failures} == kept
+    assert [failure.error is None for failure in outcome.failures].count(False) == 1
+    assert outcome.destroyed == 60 - len(kept)

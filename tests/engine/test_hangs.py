@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import threading
@@ -79,6 +80,31 @@ def test_what_hangs_is_cut_off_and_the_others_are_destroyed(
     assert failure.reason.startswith("TimeoutError")
     assert outcome.destroyed == 6
     assert world.ids == ["stuck"]
+
+
+class SlowToGo(AsyncStuck, kind="slowtogo"):
+    """Hangs, and takes its time when it is cut off."""
+
+    async def destroy(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.Event().wait(), 0.2)
+
+
+def test_a_loop_that_waits_for_what_was_cut_off_is_not_broken(
+    hand: Hand, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_alchemy.timelimit._TICK", 0.02)
+    scope = new_scope()
+    hand.create(scope, AsyncThing("other"))
+    hand.create(scope, SlowToGo("slow"))
+
+    outcome = hand.close(scope, timeout=0.6)
+
+    assert [failure.owned.title for failure in outcome.failures] == ["SlowToGo 'slow'"]
+    assert world.ids == ["slow"]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -106,9 +106,10 @@ def nothing(_: Accounts) -> None:
     """Change nothing."""
 
 
-def remove_file(accounts: Accounts) -> None:
+def replace_file(accounts: Accounts) -> None:
     for file in accounts.folder.glob("account.sqlite*"):
         file.unlink()
+    FakeAccount(accounts.folder / "account.sqlite")
 
 
 ROWS = {
@@ -149,7 +150,7 @@ ROWS = {
         lambda accounts: accounts.env.delenv("CLOUDFLARE_BASE_URL"),
         f"lives in cloudflare:{'a' * 32}@https://{OTHER_HOST}/client/v4",
     ),
-    "a replaced file": Row(in_file, nothing, remove_file, "lives in file:"),
+    "a replaced file": Row(in_file, nothing, replace_file, "lives in file:"),
 }
 
 

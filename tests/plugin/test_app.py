@@ -1,0 +1,193 @@
+"""What all workers of a run share: made once, known to all, destroyed after the last."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.support.world import World, section
+
+PARTS = """
+import os, pathlib, time
+from pytest_alchemy.resource import Resource, output
+from kinds import File, HERE, WORLD, log
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+def both(name):
+    "Return when tests on both workers have come here."
+    (HERE / f"{name}-{WORKER}").touch()
+    give_up = time.monotonic() + 30
+    while len(list(HERE.glob(f"{name}-gw*"))) < 2:
+        assert time.monotonic() < give_up, "the other worker did not come"
+        time.sleep(0.01)
+
+class Server(Resource):
+    size: int = 1
+    made_by: str = output()
+    disk: File = output()
+    def create(self):
+        self.disk = self.scope.create(File("disk"))
+        (WORLD / self.name).write_text("server")
+        self.made_by = WORKER
+        log("made server")
+    def read(self):
+        self.made_by = "found"
+        return (WORLD / self.name).exists()
+    def destroy(self):
+        (WORLD / self.name).unlink(missing_ok=True)
+        log("destroyed server")
+"""
+
+
+@pytest.fixture
+def parts(pytester: pytest.Pytester, world: World) -> World:
+    pytester.makepyfile(parts=PARTS)
+    return world
+
+
+def test_it_is_made_once_known_to_all_and_destroyed_after_the_last_worker(
+    pytester: pytest.Pytester, parts: World
+) -> None:
+    pytester.makepyfile(
+        test_app="""
+        import pytest
+        from parts import HERE, WORLD, Server, both, log
+
+        def test_one(alchemy_app):
+            both("start")
+            server = alchemy_app.create(Server("main"))
+            assert alchemy_app.create(Server("main")) is server
+            assert (WORLD / server.name).exists() and (WORLD / server.disk.name).read_text() == "disk"
+            log("knows", server.name, server.made_by, server.disk.path)
+            both("end")
+
+        @pytest.mark.asyncio
+        async def test_two(alchemy_app):
+            server = await alchemy_app.acreate(Server("main"))
+            log("knows", server.name, server.made_by, server.disk.path)
+        """
+    )
+
+    # Both workers run every test.
+    result = parts.run_apart("-n2", "--dist=each", plugins="xdist asyncio")
+
+    assert result.ret == 0
+    counts = Counter(parts.log)
+    assert counts["made server"] == counts["destroyed server"] == 1
+    assert [count for line, count in counts.items() if line.startswith("knows ")] == [4]
+    assert parts.log[-2:] == ["destroyed server", "destroy disk"]
+    assert parts.left == []
+    assert not parts.state.exists()
+    assert section(result) == ["2 created, 2 destroyed, 0 leaked in shop/test-*"]
+
+
+def test_two_tests_that_want_it_differently_are_both_named(
+    pytester: pytest.Pytester, parts: World
+) -> None:
+    pytester.makepyfile(
+        test_app="""
+        from parts import Server, both
+
+        def test_small(alchemy_app):
+            alchemy_app.create(Server("main", size=1))
+            both("made")
+
+        def test_large(alchemy_app):
+            both("made")
+            alchemy_app.create(Server("main", size=9))
+        """
+    )
+
+    result = parts.run_apart("-n2", plugins="xdist")
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E*ChangedWithinRunError: Server 'main' is declared twice in one scope with different size:",
+            "E*first at *test_app.py:4 (test_app.py::test_small), then at *test_app.py:9 (test_app.py::test_large).",
+        ]
+    )
+    assert parts.left == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_its_first_creator_died_over_is_resolved_by_the_next(
+    pytester: pytest.Pytester, parts: World, when: str
+) -> None:
+    pytester.makepyfile(
+        test_app=f"""
+        import os, signal
+        from parts import HERE, WORLD, File, Server, WORKER, log
+
+        class Deadly(Server, kind="deadly", create_timeout=1.0):
+            def create(self):
+                first = not (HERE / "died").exists()
+                (HERE / "died").touch()
+                if first and "{when}" == "before":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                super().create()
+                if first:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        def test_one(alchemy_app):
+            server = alchemy_app.create(Deadly("main"))
+            assert (WORLD / server.name).exists()
+
+        def test_two(alchemy_app):
+            server = alchemy_app.create(Deadly("main"))
+            assert (WORLD / server.name).exists()
+            log("has it,", "found" if server.made_by == "found" else "made")
+        """
+    )
+
+    result = parts.run_apart("-n2", plugins="xdist")
+
+    result.assert_outcomes(passed=1, failed=1)
+    assert parts.left == []
+    assert not parts.state.exists()
+
+
+def test_one_of_the_workers_may_not_remove_it(pytester: pytest.Pytester, parts: World) -> None:
+    pytester.makepyfile(
+        test_app="""
+        from parts import Server
+
+        def test_one(alchemy_app):
+            alchemy_app.remove(alchemy_app.create(Server("main")))
+        """
+    )
+
+    result = parts.run_apart("-n1", plugins="xdist")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*SharedRemoveError: Server 'main' belongs to shop/test-run-*"])
+    assert parts.left == []
+
+
+def test_all_workers_see_one_account(pytester: pytest.Pytester, parts: World) -> None:
+    pytester.makepyfile(
+        test_app="""
+        import pytest
+        from parts import WORKER, both
+        from pytest_alchemy.cloudflare import D1Database, KVNamespace
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_one(alchemy_app, alchemy_scope, fake_cloudflare, number):
+            db = alchemy_app.create(D1Database("orders"))
+            db.exec("CREATE TABLE IF NOT EXISTS seen (worker TEXT)")
+            own = alchemy_scope.create(KVNamespace("cache"))
+            db.query("INSERT INTO seen VALUES (?)", WORKER)
+            both("told")
+            assert db.query("SELECT count(DISTINCT worker) AS n FROM seen").rows == [{"n": 2}]
+            assert {db.name, own.name} <= {item.name for item in fake_cloudflare.inventory()}
+            both("looked")
+        """
+    )
+
+    result = parts.run_apart("-n2", plugins="xdist")
+
+    result.assert_outcomes(passed=2)
+    assert not parts.state.exists()
+    assert section(result) == ["3 created, 3 destroyed, 0 leaked in shop/test-*"]
