@@ -12,6 +12,12 @@ from tests.support import postgres
 pytest_plugins = ["pytester"]
 
 
+@pytest.fixture(autouse=True)
+def inner_runs_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep pytest-randomly, which one test asks for by name, out of all other inner runs."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly")
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """Return the libpq URL of a PostgreSQL server on which databases may be created."""

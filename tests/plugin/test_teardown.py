@@ -298,7 +298,9 @@ def test_a_destroy_that_was_interrupted_goes_on_at_the_end(
     result = world.run_apart()
 
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    assert world.log == ["create db", "destroy stubborn", "destroy stubborn", "destroy db"]
+    # An interrupted run destroys what it can at the same time.
+    assert world.log[:2] == ["create db", "destroy stubborn"]
+    assert sorted(world.log[2:]) == ["destroy db", "destroy stubborn"]
     assert world.left == []
     assert not world.state.exists()
 

@@ -62,6 +62,10 @@ class Ending:
     problems: list[str]
 
 
+PATIENCE = 30.0
+"""How long the workers of a run may live after it, in seconds."""
+
+
 class StuckError(Exception):
     """The inner run is not where it should be by now."""
 
@@ -93,6 +97,7 @@ class _Run:
         self._postgres = postgres if case.row.postgres else None
         self._problems: list[str] = []
         self._terminal: int | None = None
+        self._hung = False
         self._process: subprocess.Popen[bytes]
         self._write_files()
         self._census = Census(folder, self._marker, self._app, self._postgres)
@@ -120,8 +125,8 @@ class _Run:
         try:
             for step in row.steps:
                 self._take(step, until)
-            code = self._process.wait(max(0.1, until - time.monotonic()))
-            self._wait_for_tests(until)
+            code = self._end(until)
+            self._wait_for_tests(until + PATIENCE)
         except (StuckError, subprocess.TimeoutExpired) as error:
             self._problems.append(f"stuck: {error}")
             return Ending(code, self._output(), self._census.take(), row.limit, self._problems)
@@ -130,6 +135,17 @@ class _Run:
         left = self._census.take()
         self._check(code, left)
         return Ending(code, self._output(), left, seconds, self._problems)
+
+    def _end(self, until: float) -> int:
+        """Wait for the run's end; one that may hang is killed when its time is over, and the world counted all the same."""
+        try:
+            return self._process.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            if not self._row.may_hang:
+                raise
+        self._hung = True
+        self._process.kill()
+        return self._process.wait(PATIENCE)
 
     def _write_files(self) -> None:
         folder = self._folder
@@ -274,6 +290,10 @@ class _Run:
 
     def _check(self, code: int, left: list[str]) -> None:
         row, output = self._row, self._output()
+        if self._hung:
+            if not self._is_right(left):
+                self._problems.append(f"left at last: {left}, not {list(row.left)}")
+            return
         if code not in self._case.codes:
             self._problems.append(f"exit code {code}, not {self._case.codes}")
         if not self._is_right(left):

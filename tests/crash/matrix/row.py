@@ -101,6 +101,7 @@ class Row:
         notes: What the things have to have noted down.
         stage_gone: True if no state of ours may be left.
         limit: How long the run may take, in seconds.
+        may_hang: True if pytest itself may hang: then it is killed after *limit*, and what is left is counted.
         soak: True if it is too slow for every day.
         thin: True if every day one style for each mode is enough.
         needs: Module without which it cannot run.
@@ -134,6 +135,7 @@ class Row:
     limit: float = 60.0
     soak: bool = False
     thin: bool = False
+    may_hang: bool = False
     needs: str = ""
     postgres: bool = False
     fails: tuple[tuple[str, str], ...] = ()
