@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import queue
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -266,6 +267,7 @@ class Teardown:
     def _in_threads(self) -> None:
         threads = DaemonThreads()
         running: dict[concurrent.futures.Future[Failure | None], Owned] = {}
+        ended: queue.SimpleQueue[concurrent.futures.Future[Failure | None]] = queue.SimpleQueue()
         while self._order:
             while len(running) < AT_ONCE and (
                 thing := self._order.take(something_runs=bool(running))
@@ -273,14 +275,20 @@ class Teardown:
                 if thing.parallel:
                     context = contextvars.copy_context()
                     steps = self._one(thing, self._driver, share=self._share)
-                    running[threads.submit(context.run, run_blocking, steps)] = thing
+                    future = threads.submit(context.run, run_blocking, steps)
+                    running[future] = thing
+                    future.add_done_callback(ended.put)
                 else:
                     self._done(thing, run_blocking(self._here(thing)))
-            ended = concurrent.futures.wait(running, self._until_hung(), "FIRST_COMPLETED").done
-            for future in ended:
-                self._done(running.pop(future), future.result())
-            if not ended:
+            if not running:
+                continue
+            try:
+                future = ended.get(timeout=self._until_hung())
+            except queue.Empty:
                 self._leave_behind(running)
+                continue
+            if future in running:  # else it was left behind
+                self._done(running.pop(future), future.result())
 
     def _until_hung(self) -> float:
         """Return how long to wait before looking for what hangs, in seconds."""

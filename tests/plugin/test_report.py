@@ -43,7 +43,7 @@ def test_a_run_without_scopes_reads_as_without_the_plugin(
     )
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
-    common = ["-p", "no:cacheprovider", "-v", "-rA", "--color=yes"]
+    common = ["-p", "no:cacheprovider", "-p", "no:randomly", "-v", "-rA", "--color=yes"]
 
     plain = pytester.runpytest_subprocess("-p", "no:alchemy", *common, timeout=60)
     ours = pytester.runpytest_subprocess(*common, timeout=60)

@@ -137,7 +137,7 @@ class _Run:
         return Ending(code, self._output(), left, seconds, self._problems)
 
     def _end(self, until: float) -> int:
-        """Wait for the run's end; one that may hang is killed when its time is over, and the world counted all the same."""
+        """Wait for the end of the run; one that may hang is killed when its time is over."""
         try:
             return self._process.wait(max(0.1, until - time.monotonic()))
         except subprocess.TimeoutExpired:
