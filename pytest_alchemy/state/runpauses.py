@@ -32,6 +32,7 @@ class RunPauses(Pauses):
         super().__init__()
         self._root, self._app, self._stage = Root(root), app, stage
         self._folder = str(self._root.stage_path(app, stage))
+        self._files: dict[str, str] = {}
 
     def left(self, provider: str) -> float:
         """Return how long *provider* is not to be called, in seconds; 0 if it may be called now."""
@@ -61,7 +62,9 @@ class RunPauses(Pauses):
             return 0.0
 
     def _file(self, provider: str) -> str:
-        digest = hashlib.blake2b(
-            provider.encode("utf-8", "surrogatepass"), digest_size=8
-        ).hexdigest()
-        return f"{self._folder}/{PREFIX}{digest}"
+        file = self._files.get(provider)
+        if file is None:
+            name = provider.encode("utf-8", "surrogatepass")
+            digest = hashlib.blake2b(name, digest_size=8).hexdigest()
+            file = self._files[provider] = f"{self._folder}/{PREFIX}{digest}"
+        return file

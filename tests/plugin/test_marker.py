@@ -32,7 +32,7 @@ def pytest_runtest_logstart(nodeid):
 def plugin(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     # After pytester, which clears the environment of pytest's own variables.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # others take most of the time
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p pytest_alchemy.plugin")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p pytest_alchemy.plugin -p no:randomly")
 
 
 def items_of(pytester: pytest.Pytester, source: str) -> dict[str, pytest.Item]:

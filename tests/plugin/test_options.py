@@ -17,7 +17,7 @@ IS_NATIVE_TOML = pytest.version_tuple >= (9, 0)
 def plugin(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     # After pytester, which clears the environment of pytest's own variables.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # others take most of the time
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p pytest_alchemy.plugin")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p pytest_alchemy.plugin -p no:randomly")
     for name in ("CI", "ALCHEMY_PROFILE"):
         monkeypatch.delenv(name, raising=False)
 

@@ -56,7 +56,8 @@ def plugin(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     pytester.makepyfile(alchemy_hooks=HOOKS, test_leaky=TESTS)
     pytester.syspathinsert()
     monkeypatch.setenv(
-        "PYTEST_ADDOPTS", "-p no:alchemy -p no:asyncio -p alchemy_hooks -p no:cacheprovider"
+        "PYTEST_ADDOPTS",
+        "-p no:alchemy -p no:asyncio -p no:randomly -p alchemy_hooks -p no:cacheprovider",
     )
     monkeypatch.delenv("PY_COLORS", raising=False)
     monkeypatch.delenv("FORCE_COLOR", raising=False)
