@@ -25,16 +25,18 @@ from pytest_alchemy import clock
 from pytest_alchemy.cloudflare.account import Account, account_for
 from pytest_alchemy.cloudflare.errors import CloudflareError, CloudflareUnreachableError
 from pytest_alchemy.driver import in_async_hook, run_blocking
-from pytest_alchemy.retry import parse_retry_after, patient
+from pytest_alchemy.retry import GONE, OVERLOADED, backoff, parse_retry_after, patient
 from pytest_alchemy.settings import Settings
 
 T = TypeVar("T")
+Failure = CloudflareError | CloudflareUnreachableError
 
-_TRIES = 3
+TRIES = 3
+"""How often a call is made that may be repeated."""
+
 _LONGEST_WAIT = 10.0
 _FIRST_WAIT = 0.5
 _FIRST_WAIT_FAKE = 0.001  # a fault that was asked for needs no patience
-_RETRIED = frozenset({429, 500, 502, 503, 504})
 _NEVER_REPEATED = frozenset({"POST"})
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0).as_dict()
 _LONGEST_EXCERPT = 200
@@ -129,27 +131,48 @@ class Api:
         if data is not None:
             more["json"] = data
         call = f"{method} {path}"
-        tries = 1 if patient.get() else _TRIES
+        tries = 1 if patient.get() or method in _NEVER_REPEATED else TRIES
         for attempt in range(1, tries + 1):
             try:
                 response = await self._sender.send(self._request(method, url, more))
-            except httpx.TransportError as error:
-                failure: Exception = CloudflareUnreachableError(
-                    call, str(error) or type(error).__name__
-                )
-                failure.__cause__ = error
-                asked = None
-            else:
                 if response.is_success:
                     return response
-                failure = refusal = _error_in(response, call)
-                if refusal.status not in _RETRIED:
-                    break
-                asked = refusal.retry_after
-            if method in _NEVER_REPEATED or attempt == tries:
+                failure: Failure = _error_in(response, call)
+            except httpx.TransportError as error:
+                failure = CloudflareUnreachableError(call, str(error) or type(error).__name__)
+                failure.__cause__ = error
+            if attempt == tries or not self.may_repeat(failure):
                 break
-            await self._sender.sleep(self._wait(attempt, asked))
+            await self.pause(attempt, failure)
         raise failure
+
+    def may_repeat(self, failure: Failure) -> bool:
+        """Tell whether the same call may work later: the API is overloaded, or did not answer."""
+        return isinstance(failure, CloudflareUnreachableError) or failure.status in OVERLOADED
+
+    async def pause(self, attempt: int, failure: Failure) -> None:
+        """Wait after *failure*, the one number *attempt*: as long as the API asks, up to 10 seconds."""
+        first = _FIRST_WAIT if self.account.fake is None else _FIRST_WAIT_FAKE
+        asked = failure.retry_after if isinstance(failure, CloudflareError) else None
+        wait = backoff(attempt, base=first) if asked is None else asked
+        await self._sender.sleep(min(wait, _LONGEST_WAIT))
+
+    async def find(self, path: str, *, query: Mapping[str, Any] | None = None) -> Any:
+        """Return the result at *path*, None if nothing is there."""
+        try:
+            return await self.call("GET", path, query=query)
+        except CloudflareError as error:
+            if error.status not in GONE:
+                raise
+            return None
+
+    async def delete(self, path: str) -> None:
+        """Delete what is at *path*; gone already is fine."""
+        try:
+            await self.call("DELETE", path)
+        except CloudflareError as error:
+            if error.status not in GONE:
+                raise
 
     def _request(self, method: str, url: str, more: dict[str, Any]) -> httpx.Request:
         return httpx.Request(
@@ -159,12 +182,6 @@ class Api:
             extensions={"timeout": _TIMEOUT},
             **more,
         )
-
-    def _wait(self, attempt: int, asked: float | None) -> float:
-        if asked is None:
-            first = _FIRST_WAIT if self.account.fake is None else _FIRST_WAIT_FAKE
-            asked = first * 2.0 ** (attempt - 1)
-        return min(asked, _LONGEST_WAIT)
 
 
 Operation = Callable[[Api], Coroutine[Any, Any, T]]

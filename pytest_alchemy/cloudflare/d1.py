@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
-from pytest_alchemy.cloudflare.account import account_for, current_settings
-from pytest_alchemy.cloudflare.client import Api, Operation, T, arun, run, run_hook
-from pytest_alchemy.cloudflare.errors import CloudflareError, FixedPropertyError
+from pytest_alchemy.cloudflare.client import Api, Operation, run_hook
+from pytest_alchemy.cloudflare.errors import FixedPropertyError
+from pytest_alchemy.cloudflare.resource import AccountResource
 from pytest_alchemy.driver import refuse_in_coroutine
 from pytest_alchemy.names import NameRule
-from pytest_alchemy.resource import Resource, describe, output
+from pytest_alchemy.resource import describe, output
 
 Location = Literal["wnam", "enam", "weur", "eeur", "apac", "oc"]
 Jurisdiction = Literal["eu", "fedramp"]
@@ -35,7 +35,7 @@ class QueryResult:
     meta: dict[str, Any]
 
 
-class D1Database(Resource, kind="d1", name_rule=NameRule(max=63)):
+class D1Database(AccountResource, kind="d1", name_rule=NameRule(max=63)):
     """
     A D1 database.
 
@@ -54,12 +54,6 @@ class D1Database(Resource, kind="d1", name_rule=NameRule(max=63)):
 
     uuid: str = output()
 
-    def create(self) -> Awaitable[None] | None:
-        return run_hook(self.scope.settings, self._create)
-
-    def read(self) -> Awaitable[bool] | bool:
-        return run_hook(self.scope.settings, self._read)
-
     def update(self, previous: Self) -> Awaitable[None] | None:
         fixed = [
             name
@@ -69,16 +63,6 @@ class D1Database(Resource, kind="d1", name_rule=NameRule(max=63)):
         if fixed:
             raise FixedPropertyError(describe(self), fixed)
         return run_hook(self.scope.settings, self._update)
-
-    def destroy(self) -> Awaitable[None] | None:
-        return run_hook(self.scope.settings, self._destroy)
-
-    def world(self) -> str:
-        return account_for(self.scope.settings).world
-
-    @classmethod
-    def list(cls) -> Awaitable[Iterable[str]] | Iterable[str]:
-        return run_hook(current_settings("D1Database.list()"), _list)
 
     def query(self, sql: str, *params: Any) -> QueryResult:
         """
@@ -130,12 +114,6 @@ class D1Database(Resource, kind="d1", name_rule=NameRule(max=63)):
         """Run *queries*, all or none; asyncio twin of `batch`."""
         return await self._arun(_queries(self, {"batch": [_one(query) for query in queries]}))
 
-    def _run(self, operation: Operation[T]) -> T:
-        return run(self.scope.settings, operation)
-
-    async def _arun(self, operation: Operation[T]) -> T:
-        return await arun(self.scope.settings, operation)
-
     async def _create(self, api: Api) -> None:
         wanted = {
             "name": self.name,
@@ -149,9 +127,10 @@ class D1Database(Resource, kind="d1", name_rule=NameRule(max=63)):
         self.uuid = made["uuid"]
 
     async def _read(self, api: Api) -> bool:
-        found = await _find(api, self.name)
+        path = f"{_ALL}/{quote(self.name, safe='')}"
+        found = await api.find(path, query={"fields": "uuid,name"})
         if found is not None:
-            self.uuid = found
+            self.uuid = found["uuid"]
         return found is not None
 
     async def _update(self, api: Api) -> None:
@@ -159,34 +138,16 @@ class D1Database(Resource, kind="d1", name_rule=NameRule(max=63)):
         await api.call("PATCH", f"{_ALL}/{self.uuid}", {"read_replication": {"mode": mode}})
 
     async def _destroy(self, api: Api) -> None:
-        uuid = getattr(self, "uuid", None) or await _find(api, self.name)
-        if uuid is not None:
-            try:
-                await api.call("DELETE", f"{_ALL}/{uuid}")
-            except CloudflareError as error:
-                if error.status != 404:
-                    raise
+        if "uuid" in self.__dict__ or await self._read(api):
+            await api.delete(f"{_ALL}/{self.uuid}")
+
+    @classmethod
+    async def _names(cls, api: Api) -> Iterable[str]:
+        return [found["name"] for found in await api.everything(_ALL, per_page=_PER_PAGE)]
 
 
 _ALL = "/d1/database"
 _PER_PAGE = 1000
-
-
-async def _list(api: Api) -> Iterable[str]:
-    return [str(found["name"]) for found in await api.everything(_ALL, per_page=_PER_PAGE)]
-
-
-async def _find(api: Api, name: str) -> str | None:
-    """Return the id of the database called *name*, None if there is none."""
-    try:
-        found = await api.call(
-            "GET", f"{_ALL}/{quote(name, safe='')}", query={"fields": "uuid,name"}
-        )
-    except CloudflareError as error:
-        if error.status != 404:
-            raise
-        return None
-    return str(found["uuid"])
 
 
 def _queries(database: D1Database, body: dict[str, Any]) -> Operation[list[QueryResult]]:

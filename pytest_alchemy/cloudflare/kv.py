@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from pytest_alchemy.cloudflare.account import account_for, current_settings
-from pytest_alchemy.cloudflare.client import Api, Operation, T, arun, run, run_hook
+from pytest_alchemy.cloudflare.client import Api, Operation
 from pytest_alchemy.cloudflare.errors import CloudflareError
+from pytest_alchemy.cloudflare.resource import AccountResource, lists_keys
 from pytest_alchemy.driver import refuse_in_coroutine
 from pytest_alchemy.names import NameRule
-from pytest_alchemy.resource import Resource, output
+from pytest_alchemy.resource import output
 
 _ALL = "/storage/kv/namespaces"
 _NAMESPACE_NOT_FOUND = 10013
 _PER_PAGE = 100
 
 
-class KVNamespace(Resource, kind="kv", name_rule=NameRule(max=63)):
+class KVNamespace(AccountResource, kind="kv", name_rule=NameRule(max=63)):
     """
     A Workers KV namespace.
 
@@ -32,22 +32,6 @@ class KVNamespace(Resource, kind="kv", name_rule=NameRule(max=63)):
     """
 
     namespace_id: str = output()
-
-    def create(self) -> Awaitable[None] | None:
-        return run_hook(self.scope.settings, self._create)
-
-    def read(self) -> Awaitable[bool] | bool:
-        return run_hook(self.scope.settings, self._read)
-
-    def destroy(self) -> Awaitable[None] | None:
-        return run_hook(self.scope.settings, self._destroy)
-
-    def world(self) -> str:
-        return account_for(self.scope.settings).world
-
-    @classmethod
-    def list(cls) -> Awaitable[Iterable[str]] | Iterable[str]:
-        return run_hook(current_settings("KVNamespace.list()"), _list)
 
     def get(self, key: str) -> str | None:
         """
@@ -121,56 +105,40 @@ class KVNamespace(Resource, kind="kv", name_rule=NameRule(max=63)):
         """Remove *key*; asyncio twin of `delete`."""
         await self._arun(_delete(self, key))
 
-    def list_keys(self, prefix: str = "") -> builtins.list[str]:
+    @lists_keys
+    def list(self, prefix: str = "") -> builtins.list[str]:
         """Return all keys that begin with *prefix*, in the order of their UTF-8 bytes."""
-        refuse_in_coroutine("list_keys", "alist_keys")
-        return self._run(_list_keys(self, prefix))
+        refuse_in_coroutine("list", "alist")
+        return self._run(_list(self, prefix))
 
-    async def alist_keys(self, prefix: str = "") -> builtins.list[str]:
-        """Return all keys that begin with *prefix*; asyncio twin of `list_keys`."""
-        return await self._arun(_list_keys(self, prefix))
-
-    def _run(self, operation: Operation[T]) -> T:
-        return run(self.scope.settings, operation)
-
-    async def _arun(self, operation: Operation[T]) -> T:
-        return await arun(self.scope.settings, operation)
+    async def alist(self, prefix: str = "") -> builtins.list[str]:
+        """Return all keys that begin with *prefix*; asyncio twin of `list`."""
+        return await self._arun(_list(self, prefix))
 
     async def _create(self, api: Api) -> None:
         self.namespace_id = (await api.call("POST", _ALL, {"title": self.name}))["id"]
 
     async def _read(self, api: Api) -> bool:
-        found = await _find(api, self.name)
-        if found is not None:
-            self.namespace_id = found
-        return found is not None
+        # The API has no look-up by title.
+        page = 1
+        while found := await api.call(
+            "GET", _ALL, query={"page": page, "per_page": _PER_PAGE, "order": "title"}
+        ):
+            for namespace in found:
+                if namespace["title"] == self.name:
+                    self.namespace_id = namespace["id"]
+                    return True
+            page += 1
+        return False
 
     async def _destroy(self, api: Api) -> None:
-        id = getattr(self, "namespace_id", None) or await _find(api, self.name)
-        if id is not None:
-            try:
-                await api.call("DELETE", f"{_ALL}/{id}")
-            except CloudflareError as error:
-                if error.status != 404:
-                    raise
+        if "namespace_id" in self.__dict__ or await self._read(api):
+            await api.delete(f"{_ALL}/{self.namespace_id}")
 
-
-async def _find(api: Api, title: str) -> str | None:
-    """Return the id of the namespace called *title*, None if there is none; the API has no look-up by title."""
-    page = 1
-    while found := await api.call(
-        "GET", _ALL, query={"page": page, "per_page": _PER_PAGE, "order": "title"}
-    ):
-        for namespace in found:
-            if namespace["title"] == title:
-                return str(namespace["id"])
-        page += 1
-    return None
-
-
-async def _list(api: Api) -> Iterable[str]:
-    found = await api.everything(_ALL, per_page=_PER_PAGE, order="title")
-    return [str(namespace["title"]) for namespace in found]
+    @classmethod
+    async def _names(cls, api: Api) -> Iterable[str]:
+        found = await api.everything(_ALL, per_page=_PER_PAGE, order="title")
+        return [namespace["title"] for namespace in found]
 
 
 def _get(namespace: KVNamespace, key: str) -> Operation[bytes | None]:
@@ -232,7 +200,7 @@ def _delete(namespace: KVNamespace, key: str) -> Operation[None]:
     return operation
 
 
-def _list_keys(namespace: KVNamespace, prefix: str) -> Operation[list[str]]:
+def _list(namespace: KVNamespace, prefix: str) -> Operation[list[str]]:
     path = f"{_ALL}/{namespace.namespace_id}/keys"
 
     async def operation(api: Api) -> list[str]:

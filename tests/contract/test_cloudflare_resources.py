@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,10 +71,10 @@ def test_a_namespace_is_made_used_and_destroyed(scope: Scope, fake: FakeAccount)
     assert kv.get_bytes("b") == b"\xff"
     assert kv.get_with_metadata("a/b") == ("ü", {"m": 1})
     assert kv.get_with_metadata("missing") == (None, None)
-    assert (kv.list_keys(), kv.list_keys("a")) == (["a/b", "b"], ["a/b"])
+    assert (kv.list(), kv.list("a")) == (["a/b", "b"], ["a/b"])
     for _ in range(2):
         kv.delete("b")
-    assert kv.list_keys() == ["a/b"]
+    assert kv.list() == ["a/b"]
     assert kv.name in names(fake, "kv")
     scope.destroy()
     assert kv.name not in names(fake, "kv")
@@ -93,7 +94,7 @@ def test_the_same_works_with_asyncio(scope: Scope, fake: FakeAccount) -> None:
             await kv.aget("a"),
             await kv.aget_bytes("a"),
             await kv.aget_with_metadata("a"),
-            await kv.alist_keys(),
+            await kv.alist(),
         )
         await scope.adestroy()
         return (*found, db.name in names(fake, "d1"))
@@ -131,7 +132,7 @@ BLOCKING: tuple[tuple[str, list[Any]], ...] = (
     ("get_with_metadata", ["a"]),
     ("put", ["a", "1"]),
     ("delete", ["a"]),
-    ("list_keys", []),
+    ("list", []),
 )
 
 
@@ -140,7 +141,7 @@ def test_a_blocking_call_in_a_coroutine_names_its_twin(
     scope: Scope, method: str, arguments: list[Any]
 ) -> None:
     db, kv = scope.create(D1Database("orders")), scope.create(KVNamespace("cache"))
-    resource = db if hasattr(db, method) else kv
+    resource = db if method in vars(D1Database) else kv
 
     async def program() -> None:
         getattr(resource, method)(*arguments)
@@ -156,14 +157,58 @@ def test_a_blocking_call_in_a_coroutine_names_its_twin(
 def test_a_thing_is_destroyed_by_its_name_alone(
     scope: Scope, fake: FakeAccount, cls: type[D1Database | KVNamespace]
 ) -> None:
-    fake.fail(method="POST", status=502, acts=True)
-    with pytest.raises(CloudflareError):  # the answer with its id is lost
+    fake.fail(method="POST", status=502, acts=True)  # the answer with its id is lost
+    fake.fail(method="GET", status=502, times=3)  # and it cannot be looked for
+    with pytest.raises(CloudflareError):
         scope.create(cls("orders"))
     (lost,) = (item for item in fake.inventory() if scope.physical_name("x")[:8] in item.name)
 
     scope.destroy()
 
     assert lost not in fake.inventory()
+
+
+@pytest.mark.parametrize("cls", [D1Database, KVNamespace])
+def test_after_a_lost_answer_the_thing_is_found_not_made_again(
+    scope: Scope, fake: FakeAccount, cls: type[D1Database | KVNamespace]
+) -> None:
+    fake.fail(method="POST", status=502, acts=True)
+
+    made = scope.create(cls("orders"))
+
+    assert [request.method for request in fake.requests] == ["POST", "GET"]
+    (item,) = (item for item in fake.inventory() if item.name == made.name)
+    assert item.id in vars(made).values()
+    scope.destroy()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("cls", [D1Database, KVNamespace])
+def test_a_refused_create_is_made_again_once_its_name_was_looked_up(
+    scope: Scope, fake: FakeAccount, cls: type[D1Database | KVNamespace], status: int
+) -> None:
+    fake.fail(method="POST", status=status, times=2)
+
+    made = scope.create(cls("orders"))
+
+    posted_or_asked = [request.method for request in fake.requests]
+    assert re.fullmatch("P(G+P){2}", "".join(method[0] for method in posted_or_asked))
+    assert [item.name for item in fake.inventory()].count(made.name) == 1
+    scope.destroy()
+
+
+@pytest.mark.parametrize("cls", [D1Database, KVNamespace])
+def test_a_create_is_given_up_after_three_tries(
+    scope: Scope, fake: FakeAccount, cls: type[D1Database | KVNamespace]
+) -> None:
+    fake.fail(method="POST", status=503, times=3)
+
+    with pytest.raises(CloudflareError) as raised:
+        scope.create(cls("orders"))
+
+    assert raised.value.status == 503
+    assert [request.method for request in fake.requests].count("POST") == 3
+    scope.destroy()
 
 
 @pytest.mark.parametrize("cls", [D1Database, KVNamespace])
@@ -273,7 +318,7 @@ def test_all_keys_are_listed_however_many_there_are(scope: Scope) -> None:
         lambda api: api.call("PUT", f"/storage/kv/namespaces/{kv.namespace_id}/bulk", items),
     )
 
-    assert kv.list_keys() == wanted
+    assert kv.list() == wanted
     scope.destroy()
 
 
