@@ -11,13 +11,16 @@ from typing import Any, Final
 
 import click
 
-from pytest_alchemy.errors import AlchemyError
+from pytest_alchemy.cli.frame import VerbGroup, telling_failures, uncoloured
 
-_VERBS: Final = {"sweep": "pytest_alchemy.cli.sweep"}
+_VERBS: Final = {
+    "completion": "pytest_alchemy.cli.completion",
+    "sweep": "pytest_alchemy.cli.sweep",
+}
 """The module of each verb; its command has the verb's name."""
 
 
-class _Verbs(click.Group):
+class _Verbs(VerbGroup):
     """A group that imports a verb's module when the verb is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -31,13 +34,17 @@ class _Verbs(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with telling_failures():
             return super().invoke(ctx)
-        except AlchemyError as error:  # it says itself what to do
-            raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    example="alchemy sweep",
+)
 @click.version_option(package_name="pytest-alchemy", prog_name="alchemy")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Look after what tests and programs made outside their own process."""
+    ctx.color = uncoloured()

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
+from pytest_alchemy.cli.frame import Verb, json_option, progress
 from pytest_alchemy.cli.providers import kinds_of
-from pytest_alchemy.cli.sweepreport import JsonReport, SweepReport, TextReport, progress
+from pytest_alchemy.cli.sweepreport import JsonReport, SweepReport, TextReport
 from pytest_alchemy.cli.words import Duration
 from pytest_alchemy.errors import InvalidNameError, TooManyToSweepError
 from pytest_alchemy.names import check_name
@@ -20,7 +21,13 @@ from pytest_alchemy.recovery.sweep import MOST, Sweep, destroy, find
 from pytest_alchemy.settings import Settings
 
 
-@click.command(short_help="List, and with --yes destroy, what dead runs left.")
+@click.command(
+    cls=Verb,
+    short_help="List, and with --yes destroy, what dead runs left.",
+    example="alchemy sweep                     # list; changes nothing\n"
+    "alchemy sweep --yes               # destroy what is listed\n"
+    "alchemy sweep --yes --provider cloudflare --app my-app --live",
+)
 @click.option("--yes", is_flag=True, help="Destroy what is listed; without it nothing is changed.")
 @click.option(
     "--older-than",
@@ -69,7 +76,7 @@ from pytest_alchemy.settings import Settings
     show_default=True,
     help="How much that was found by name may be destroyed at once; if it is more, nothing is.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def sweep(
     yes: bool,
     older_than: float,
@@ -104,7 +111,7 @@ def sweep(
         most=most,
     )
     report: SweepReport = JsonReport() if as_json else TextReport()
-    with progress() as say:
+    with progress("Looking at stages") as say:
         findings = find(wanted, say)
     report.found(findings, yes=yes, command=_command())
     try:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import click
 
 from pytest_alchemy import clock
+from pytest_alchemy.cli.frame import console, is_quiet, print_json
 from pytest_alchemy.cli.words import ago, count, moment
 from pytest_alchemy.recovery.byname import FoundName
 from pytest_alchemy.recovery.found import FoundStage, Thing
@@ -46,18 +45,6 @@ class SweepReport(Protocol):
         """Tell what remains to be told, and return the exit code."""
 
 
-@contextmanager
-def progress() -> Iterator[Callable[[str], object]]:
-    """Yield what is to be told before something takes long: a screen shows it while it lasts, a log gets a line."""
-    if not sys.stderr.isatty():
-        yield lambda text: click.echo(text, err=True)
-        return
-    from rich.console import Console
-
-    with Console(stderr=True, markup=False, highlight=False).status("Looking at stages") as status:
-        yield status.update
-
-
 class TextReport:
     """Lines of text; on a screen what was found is a table."""
 
@@ -79,6 +66,8 @@ class TextReport:
 
     def became(self, outcome: Outcome) -> None:
         self._outcomes[outcome.what] += 1
+        if is_quiet() and outcome.what != "left":
+            return
         click.secho(
             f"{outcome.what.upper()} {_thing(outcome.kind, outcome.id, outcome.name)}"
             + (f" in {one_line(outcome.place)}" if outcome.place else ""),
@@ -93,7 +82,7 @@ class TextReport:
 
     def end(self) -> int:
         found = self._findings
-        if self._yes and not self._is_refused:
+        if self._yes and not self._is_refused and not is_quiet():
             total = self._outcomes
             told = [f"{total[what]} {what}" for what in _COLOURS if total[what]]
             click.echo(", ".join(told) or _nothing(found))
@@ -138,7 +127,7 @@ class JsonReport:
             {field: getattr(outcome, field) for field in fields} for outcome in self._outcomes
         ]
         self._document["exit_code"] = code
-        click.echo(json.dumps(self._document, indent=2))
+        print_json(self._document)
         return code
 
 
@@ -161,11 +150,10 @@ def _lines(findings: Findings, *, yes: bool) -> Iterator[str]:
 
 
 def _show_tables(findings: Findings) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(markup=False, highlight=False)
+    screen = console(sys.stdout)
     if findings.stages:
         table = Table("stage", "holds", "last used", "what happens to it")
         for stage in findings.stages:
@@ -174,15 +162,15 @@ def _show_tables(findings: Findings) -> None:
             used = ago(stage.used, clock.now()) if stage.used else ""
             words = (_title(stage), "\n".join(holds), used, fate)
             table.add_row(*map(Text, words), end_section=True)
-        console.print(table)
+        screen.print(table)
     if findings.doomed_names:
         table = Table("found by name", "name", "was wanted until", "lives in")
         for name in findings.doomed_names:
             row = (name.kind.title, name.name, moment(name.expires), name.world)
             table.add_row(*(Text(one_line(word)) for word in row))
-        console.print(table)
+        screen.print(table)
     for reason, number in _left_names(findings).items():
-        console.print(f"{count(number, 'name')} left alone: {reason}")
+        screen.print(f"{count(number, 'name')} left alone: {reason}")
 
 
 def _head(stage: FoundStage) -> str:
