@@ -13,8 +13,9 @@ import msgspec
 
 from pytest_alchemy import clock, records, validation
 from pytest_alchemy.driver import Loop
+from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.names import resource_key
-from pytest_alchemy.resource import Kind, Resource, kind_of
+from pytest_alchemy.resource import Resource
 from pytest_alchemy.turns import Turns
 
 if TYPE_CHECKING:

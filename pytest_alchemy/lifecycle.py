@@ -22,7 +22,8 @@ from pytest_alchemy.errors import (
     OwnedElsewhereError,
     ResourceDefinitionError,
 )
-from pytest_alchemy.resource import Kind, Resource, kind_of
+from pytest_alchemy.kinds import Kind, kind_of
+from pytest_alchemy.resource import Resource
 from pytest_alchemy.retry import advise
 from pytest_alchemy.values import Env, variables
 

@@ -11,8 +11,9 @@ from types import ModuleType
 from typing import Any
 
 from pytest_alchemy.errors import KindNotLoadedError
+from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.records import Deferred, KindSeen
-from pytest_alchemy.resource import Kind, Resource, kind_of
+from pytest_alchemy.resource import Resource
 
 
 def load_kind(seen: KindSeen) -> Kind:

@@ -1,38 +1,25 @@
-"""Declaring resources: the base class, its outputs, and what a class says about its kind."""
+"""Declaring resources: the base class and its outputs."""
 
 from __future__ import annotations
 
-import copy
-import difflib
-import inspect
 import sys
-import types
 import typing
 import warnings
 from collections.abc import Awaitable, Callable, Generator, Iterable
-from dataclasses import dataclass, field, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pytest_alchemy import validation
-from pytest_alchemy.callers import stack_level
+from pytest_alchemy.binding import Binding, Output, describe
 from pytest_alchemy.errors import (
-    HookCalledError,
     InvalidPropertyError,
     NoScopeError,
-    OutputNotReadyError,
-    PlainSecretWarning,
     ResourceDefinitionError,
     ResourceNeverCreatedWarning,
 )
-from pytest_alchemy.names import NameRule, check_kind
-from pytest_alchemy.validation import Mismatch, Shape, shape_of
+from pytest_alchemy.kinds import MISSING, Kind, define, kind_of
+from pytest_alchemy.names import NameRule
 
 if TYPE_CHECKING:
     from pytest_alchemy.scope import Scope
-
-HOOKS = ("create", "read", "update", "destroy", "world", "list")
-_RESERVED = frozenset({"id", "name", "scope", *HOOKS})
-_MISSING: Any = object()
 
 AwaitIn = Callable[["Resource"], "Generator[Any, None, Resource] | None"]
 """Awaits a resource in the current scope; returns None if no scope is open."""
@@ -52,7 +39,7 @@ def output(*, init: Literal[False] = False) -> Any:
     A hook sets it (``self.host = ...``); it is recorded with the resource and there again when another process
     reads it back. Reading it earlier raises `OutputNotReadyError`.
     """
-    return _Output()
+    return Output()
 
 
 def _identifier(*, kw_only: Literal[False] = False) -> Any:
@@ -99,12 +86,12 @@ class Resource(_Declared):
         scope = property(lambda self: self._alchemy.bound().own_scope())
         _alchemy = None
 
-        def __init__(self, id: str = _MISSING, /, *more: Any, **properties: Any) -> None:
+        def __init__(self, id: str = MISSING, /, *more: Any, **properties: Any) -> None:
             caller = sys._getframe(1)
             self._alchemy = binding = Binding(caller.f_code.co_filename, caller.f_lineno)
             kind = kind_of(type(self))
-            if id is _MISSING:
-                id = properties.pop("id", _MISSING)
+            if id is MISSING:
+                id = properties.pop("id", MISSING)
             _check_arguments(kind, id, more)
             self.id = id
             self.__dict__.update(kind.accept(id, properties))
@@ -149,7 +136,7 @@ class Resource(_Declared):
         **more: Any,
     ) -> None:
         super().__init_subclass__(**more)
-        _define(cls, kind, name_rule, create_timeout, parallel)
+        define(cls, kind, name_rule, create_timeout, parallel)
 
     def __await__(self) -> Generator[Any, None, Self]:
         steps = _await_in_current_scope(self)
@@ -186,243 +173,6 @@ class Resource(_Declared):
             )
 
 
-class Owner(Protocol):
-    """What a resource belongs to once it is created."""
-
-    name: str
-
-    def own_scope(self) -> Scope:
-        """Return the resource's own scope."""
-
-    def reference(self) -> dict[str, Any]:
-        """Return what a record says to refer to the resource."""
-
-
-class Binding:
-    """
-    What the engine keeps with a resource object.
-
-    Attributes:
-        filename: Source file of the code that made the object.
-        line: Line in it.
-        fresh: True while nobody has created it.
-        hooks_open: How many hooks of it the engine is running.
-        owner: What it belongs to; None before it is created.
-    """
-
-    __slots__ = ("filename", "fresh", "hooks_open", "line", "owner")
-
-    def __init__(self, filename: str, line: int) -> None:
-        self.filename, self.line = filename, line
-        self.fresh = False
-        self.hooks_open = 0
-        self.owner: Owner | None = None
-
-    @property
-    def where(self) -> str:
-        return f"{self.filename}:{self.line}"
-
-    def bound(self) -> Owner:
-        if self.owner is None:
-            raise AttributeError(
-                "This resource belongs to no scope yet: it has a name and a scope once it is created."
-            )
-        return self.owner
-
-
-@dataclass(slots=True)
-class Field:
-    """One property or output of a kind."""
-
-    name: str
-    annotation: Any
-    shape: Shape
-    default: Any = _MISSING
-
-    def default_value(self) -> Any:
-        value = self.default
-        is_mutable = isinstance(value, dict | list | set) or is_dataclass(value)
-        return copy.deepcopy(value) if is_mutable else value
-
-
-@dataclass(slots=True, eq=False)
-class Kind:
-    """
-    What a resource class says of itself.
-
-    Attributes:
-        name: The kind, as recorded.
-        cls: The class.
-        name_rule: What physical names the provider takes.
-        create_timeout: How long after a lost answer the thing may still appear, in seconds.
-        parallel: False if plain hooks stay in the calling thread.
-        hooks: The hooks that the class or its bases define, by name.
-        properties: Declared properties by name; None until they were first needed.
-        outputs: Declared outputs by name.
-    """
-
-    name: str
-    cls: type[Resource]
-    name_rule: NameRule
-    create_timeout: float
-    parallel: bool
-    hooks: dict[str, Callable[..., Any]]
-    properties: dict[str, Field] | None = None
-    outputs: dict[str, Field] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        return self.cls.__name__
-
-    @property
-    def importable(self) -> bool:
-        return "<locals>" not in self.cls.__qualname__
-
-    def fields(self) -> dict[str, Field]:
-        """Return the properties; annotations are resolved when the first object is made."""
-        if self.properties is None:
-            self.properties, self.outputs = _fields(self.cls)
-        return self.properties
-
-    def accept(self, id: str, given: dict[str, Any]) -> dict[str, Any]:
-        """
-        Return the values of all properties, checked.
-
-        Raises:
-            InvalidPropertyError: A property is unknown, missing or of the wrong type.
-        """
-        fields = self.fields()
-        if not given.keys() <= fields.keys():
-            self._refuse_unknown(id, given)
-        values: dict[str, Any] = {}
-        for name, known in fields.items():
-            value = given.get(name, _MISSING)
-            if value is _MISSING:
-                value = known.default_value()
-                if value is _MISSING:
-                    raise InvalidPropertyError(f"{self.title} {id!r}", name, "is missing")
-            else:
-                try:
-                    value = known.shape.accept(value, "")
-                except Mismatch as mismatch:
-                    raise self._refused(id, name, mismatch) from None
-                if type(value) is str and "://" in value:
-                    _warn_of_password(f"{self.title} {id!r}", name, value)
-            values[name] = value
-        return values
-
-    def plain(self, id: str, name: str, value: Any) -> Any:
-        """
-        Return the value of property or output *name* as plain data.
-
-        Raises:
-            InvalidPropertyError: Something in it cannot be recorded.
-        """
-        try:
-            return validation.plain(value)
-        except InvalidPropertyError:  # another resource in it says so itself
-            raise
-        except TypeError as error:
-            raise InvalidPropertyError(
-                f"{self.title} {id!r}", name, f"cannot be recorded: {error}"
-            ) from None
-
-    def check_outputs(self, resource: Resource) -> None:
-        """
-        Check the outputs that are set.
-
-        Raises:
-            InvalidPropertyError: An output is of the wrong type; it is unset, so that no record gets it.
-        """
-        for name, known in self.outputs.items():
-            if name in resource.__dict__:
-                try:
-                    resource.__dict__[name] = known.shape.accept(resource.__dict__[name], "")
-                except Mismatch as mismatch:
-                    del resource.__dict__[name]
-                    raise self._refused(resource.id, name, mismatch) from None
-
-    def revive(
-        self,
-        id: str,
-        props: dict[str, Any],
-        outputs: dict[str, Any],
-        resolve: Callable[[dict[str, Any]], Any],
-    ) -> Resource:
-        """
-        Return the resource that was recorded with *props* and *outputs*.
-
-        What refers to a resource that *resolve* does not find (it raises LookupError) is left unset.
-
-        Raises:
-            InvalidPropertyError: The record does not fit the class as it is now.
-        """
-        resource = self.cls.__new__(self.cls)
-        resource._alchemy = Binding("", 0)
-        resource.id = id
-        for fields, data in ((self.fields(), props), (self.outputs, outputs)):
-            self._refuse_unknown(id, {name: None for name in data if name not in fields})
-            for name, known in fields.items():
-                if name in data:
-                    try:
-                        resource.__dict__[name] = known.shape.revive(data[name], "", resolve)
-                    except Mismatch as mismatch:
-                        raise self._refused(id, name, mismatch) from None
-                    except LookupError:
-                        continue  # it refers to what is gone; the name alone has to do
-                elif fields is not self.outputs:
-                    value = known.default_value()
-                    if value is _MISSING:
-                        raise InvalidPropertyError(
-                            f"{self.title} {id!r}", name, "is missing in its record"
-                        )
-                    resource.__dict__[name] = value
-        return resource
-
-    def unknown(self, id: str) -> Resource:
-        """
-        Return a resource of which nothing is known but that it exists.
-
-        Properties have their defaults; those without one are unset, and so are all outputs.
-        """
-        resource = self.cls.__new__(self.cls)
-        resource._alchemy = Binding("", 0)
-        resource.id = id
-        for name, known in self.fields().items():
-            value = known.default_value()
-            if value is not _MISSING:
-                resource.__dict__[name] = value
-        return resource
-
-    def _refused(self, id: str, name: str, mismatch: Mismatch) -> InvalidPropertyError:
-        return InvalidPropertyError(
-            f"{self.title} {id!r}", f"{name}{mismatch.path}", mismatch.reason
-        )
-
-    def _refuse_unknown(self, id: str, given: dict[str, Any]) -> None:
-        for name in given:
-            if name in self.fields():
-                continue
-            if name in self.outputs:
-                raise InvalidPropertyError(
-                    f"{self.title} {id!r}", name, "is an output: the resource sets it itself"
-                )
-            near = difflib.get_close_matches(name, self.fields(), 1)
-            known = ", ".join(self.fields()) or "none"
-            remedy = f"Did you mean {near[0]!r}?" if near else f"Its properties: {known}."
-            raise InvalidPropertyError(f"{self.title} {id!r}", name, "is unknown", remedy)
-
-
-def kind_of(cls: type[Resource]) -> Kind:
-    """Return what *cls* says of itself."""
-    return cls.__alchemy_kind__
-
-
-def describe(resource: Resource) -> str:
-    """Return how messages call *resource*: ``D1Database 'orders'``."""
-    return f"{type(resource).__name__} {getattr(resource, 'id', '?')!r}"
-
-
 def use_current_scope(await_in: AwaitIn) -> None:
     """Tell what awaiting a resource does."""
     global _await_in_current_scope
@@ -432,180 +182,8 @@ def use_current_scope(await_in: AwaitIn) -> None:
 Resource.__alchemy_kind__ = Kind("resource", Resource, NameRule(), 60.0, True, {})
 
 
-class _Output:
-    """Stands in the class where an output has no value yet."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: Resource | None, owner: type) -> Any:
-        if instance is None:
-            return self
-        binding = instance._alchemy
-        exists = binding is not None and binding.owner is not None and not binding.hooks_open
-        raise OutputNotReadyError(describe(instance), self.name, exists)
-
-
-class _GuardedHook:
-    """A hook in its class: callable by the engine and by other hooks of the same object only."""
-
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
-        self.name, self.function = name, function
-        self.__doc__ = function.__doc__
-        self.__wrapped__ = function
-
-    def __get__(self, instance: Resource | None, owner: type) -> Any:
-        if instance is None:
-            return self.function
-        if instance._alchemy.hooks_open:
-            return self.function.__get__(instance, owner)
-        hook = self.name
-
-        def refuse(*_: Any, **__: Any) -> NoReturn:
-            raise HookCalledError(describe(instance), hook)
-
-        return refuse
-
-
-def _define(
-    cls: type[Resource],
-    kind: str | None,
-    name_rule: NameRule | None,
-    create_timeout: float | None,
-    parallel: bool | None,
-) -> None:
-    parent = kind_of(cls)
-    _check_reserved(cls)
-    for hook in ("create", "read", "update", "destroy"):
-        function = cls.__dict__.get(hook)
-        if function is not None:
-            _check_hook(cls, hook, function)
-            setattr(cls, hook, _GuardedHook(hook, function))
-    cls.__alchemy_kind__ = Kind(
-        name=check_kind(cls.__name__.lower() if kind is None else kind, cls.__qualname__),
-        cls=cls,
-        name_rule=name_rule or parent.name_rule,
-        create_timeout=parent.create_timeout if create_timeout is None else create_timeout,
-        parallel=parent.parallel if parallel is None else parallel,
-        hooks={hook: getattr(cls, hook) for hook in HOOKS if _overrides(cls, hook)},
-    )
-
-
-def _check_hook(cls: type[Resource], hook: str, function: Any) -> None:
-    if not inspect.isfunction(function):
-        raise ResourceDefinitionError(
-            cls.__qualname__,
-            f"{hook!r} is not a method",
-            f"Write it as def {hook}(self, ...).",
-        )
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ResourceDefinitionError(
-            cls.__qualname__,
-            f"{hook}() yields, so that calling it would do nothing",
-            "A hook is a plain or an async method without yield; what comes after the yield belongs into destroy().",
-        )
-
-
-def _overrides(cls: type[Resource], hook: str) -> bool:
-    return any(
-        hook in base.__dict__ for base in cls.__mro__ if base not in (Resource, _Declared, object)
-    )
-
-
-def _check_reserved(cls: type[Resource]) -> None:
-    for name in _annotations(cls):
-        if name in _RESERVED:
-            raise ResourceDefinitionError(
-                cls.__qualname__,
-                f"a property may not be named {name!r}, which every resource has already",
-                f"Give it another name, for example {cls.__name__.lower()}_{name}.",
-            )
-        if name.startswith("_"):
-            raise ResourceDefinitionError(
-                cls.__qualname__,
-                f"a property may not start with an underscore, as {name!r} does",
-                "Properties and outputs are public; annotate what is none of them as ClassVar.",
-            )
-    for name, value in vars(cls).items():
-        if isinstance(value, _Output) and name not in _annotations(cls):
-            raise ResourceDefinitionError(
-                cls.__qualname__,
-                f"the output {name!r} has no annotation, so it would not be recorded",
-                f"Say of which type it is: {name}: str = output()",
-            )
-    for name in ("id", "name", "scope"):
-        if name in cls.__dict__:
-            raise ResourceDefinitionError(
-                cls.__qualname__,
-                f"it may not define {name!r}, which every resource has already",
-                "Give it another name.",
-            )
-
-
-def _annotations(cls: type) -> dict[str, Any]:
-    """Return the annotations of *cls* itself, names that are not defined yet left alone."""
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        found = annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
-    else:
-        found = inspect.get_annotations(cls)
-    return {name: note for name, note in found.items() if not _is_class_variable(note)}
-
-
-def _is_class_variable(annotation: Any) -> bool:
-    if isinstance(annotation, str):
-        return annotation.removeprefix("typing.").startswith("ClassVar")
-    return annotation is ClassVar or typing.get_origin(annotation) is ClassVar
-
-
-def _fields(cls: type[Resource]) -> tuple[dict[str, Field], dict[str, Field]]:
-    properties: dict[str, Field] = {}
-    outputs: dict[str, Field] = {}
-    for base in reversed(cls.__mro__):
-        if not issubclass(base, Resource) or base is Resource:
-            continue
-        hints = _resolved(base)
-        for name in _annotations(base):
-            default = base.__dict__.get(name, _MISSING)
-            is_output = isinstance(default, _Output)
-            made = _field(cls, name, hints[name], _MISSING if is_output else default)
-            here, other = (outputs, properties) if is_output else (properties, outputs)
-            here[name] = made
-            other.pop(name, None)  # a base class may have declared it as the other
-    return properties, outputs
-
-
-def _resolved(cls: type[Resource]) -> dict[str, Any]:
-    """Return the annotations of *cls* itself with every name in them looked up, in the module of *cls*."""
-    # A method called `list` would otherwise hide the builtin from annotations of its own class.
-    nested = {name: value for name, value in vars(cls).items() if isinstance(value, type)}
-    own = types.SimpleNamespace(__annotations__=_annotations(cls))
-    module = sys.modules.get(cls.__module__)
-    visible = {**vars(module)} if module else {}
-    try:
-        return typing.get_type_hints(own, globalns=visible, localns=nested, include_extras=True)
-    except NameError as error:
-        raise ResourceDefinitionError(
-            cls.__qualname__,
-            f"an annotation names {error.name!r}, which is not defined when the first object is made",
-            "Import it at module level (not only under TYPE_CHECKING).",
-        ) from None
-
-
-def _field(cls: type[Resource], name: str, annotation: Any, default: Any) -> Field:
-    try:
-        return Field(name, annotation, shape_of(annotation), default)
-    except TypeError as error:
-        raise ResourceDefinitionError(
-            cls.__qualname__,
-            f"the property {name!r} cannot be recorded: {error}",
-            "Use plain data, dataclasses, paths, resources or alchemy.env(...).",
-        ) from None
-
-
 def _check_arguments(kind: Kind, id: Any, more: tuple[Any, ...]) -> None:
-    if id is _MISSING:
+    if id is MISSING:
         raise InvalidPropertyError(
             kind.title, "id", "is missing", f'Name it: {kind.title}("my-{kind.name}")'
         )
@@ -625,16 +203,4 @@ def _check_arguments(kind: Kind, id: Any, more: tuple[Any, ...]) -> None:
             kind.cls.__qualname__,
             f"it has no {' and no '.join(missing)}",
             "A resource can be made and unmade: define both, plain or async.",
-        )
-
-
-def _warn_of_password(resource: str, name: str, value: str) -> None:
-    authority = value.partition("://")[2].partition("/")[0]
-    user, at, _ = authority.rpartition("@")
-    if at and ":" in user and user.partition(":")[2]:
-        warnings.warn(
-            f"{resource}: property {name!r} seems to hold a password, which would be recorded in clear text.\n"
-            "Pass alchemy.env('VARIABLE') instead: the variable's name is recorded, not its value.",
-            PlainSecretWarning,
-            stacklevel=stack_level(),
         )

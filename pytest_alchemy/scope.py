@@ -13,6 +13,7 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 from pytest_alchemy import names
 from pytest_alchemy.ambient import current as _current
+from pytest_alchemy.binding import describe
 from pytest_alchemy.callers import where
 from pytest_alchemy.driver import (
     AsyncDriver,
@@ -23,9 +24,10 @@ from pytest_alchemy.driver import (
 )
 from pytest_alchemy.entry import Call, Entry, Owned, Status
 from pytest_alchemy.errors import BlockedError, NotOwnedError, ScopeClosedError
+from pytest_alchemy.kinds import Kind
 from pytest_alchemy.lifecycle import create
 from pytest_alchemy.names import NameRule, resource_key
-from pytest_alchemy.resource import Kind, Resource, describe, use_current_scope
+from pytest_alchemy.resource import Resource, use_current_scope
 from pytest_alchemy.settings import Settings, Strategy
 from pytest_alchemy.stage import Stage
 from pytest_alchemy.teardown import Outcome, Teardown

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_alchemy import lifecycle
+from pytest_alchemy.binding import describe
 from pytest_alchemy.driver import Driver
 from pytest_alchemy.entry import Entry, Status
 from pytest_alchemy.errors import ChangedWithinRunError, SharedRemoveError
+from pytest_alchemy.kinds import kind_of
 from pytest_alchemy.loading import load_kind
 from pytest_alchemy.names import resource_key
-from pytest_alchemy.resource import Resource, describe, kind_of
+from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.store import SharedRecord, SharedStage
 

@@ -22,7 +22,7 @@ from pytest_alchemy.records import KindSeen, Record, StageOpened
 from pytest_alchemy.settings import Settings
 
 if TYPE_CHECKING:
-    from pytest_alchemy.resource import Kind
+    from pytest_alchemy.kinds import Kind
     from pytest_alchemy.store import Journal
 
 

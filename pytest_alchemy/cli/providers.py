@@ -12,9 +12,10 @@ from typing import Final
 import click
 
 from pytest_alchemy.errors import KindNotLoadedError
+from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.loading import load_kind
 from pytest_alchemy.records import KindSeen
-from pytest_alchemy.resource import Kind, Resource, kind_of
+from pytest_alchemy.resource import Resource
 
 _FAMILIES: Final = {"cloudflare": "pytest_alchemy.cloudflare"}
 

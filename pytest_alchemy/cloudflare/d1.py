@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
+from pytest_alchemy.binding import describe
 from pytest_alchemy.cloudflare.client import Api, Operation, run_hook
 from pytest_alchemy.cloudflare.errors import FixedPropertyError
 from pytest_alchemy.cloudflare.resource import AccountResource
 from pytest_alchemy.driver import refuse_in_coroutine
 from pytest_alchemy.names import NameRule
-from pytest_alchemy.resource import describe, output
+from pytest_alchemy.resource import output
 
 Location = Literal["wnam", "enam", "weur", "eeur", "apac", "oc"]
 Jurisdiction = Literal["eu", "fedramp"]

@@ -13,11 +13,11 @@ from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Entry, Status
 from pytest_alchemy.errors import CannotBeListedError, NothingOutlivesError
+from pytest_alchemy.kinds import Kind
 from pytest_alchemy.lifecycle import exists, summary
 from pytest_alchemy.records import Intent, StageOpened
 from pytest_alchemy.recovery.found import living_runs
 from pytest_alchemy.recovery.outcome import Outcome
-from pytest_alchemy.resource import Kind
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.stage import Program, Stage

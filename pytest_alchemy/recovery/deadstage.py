@@ -21,11 +21,12 @@ from pytest_alchemy.errors import (
     OtherWorldError,
     StateForeignError,
 )
+from pytest_alchemy.kinds import Kind
 from pytest_alchemy.lifecycle import summary
 from pytest_alchemy.loading import load_function, load_kind
 from pytest_alchemy.names import Run, resource_key
 from pytest_alchemy.records import Deferred, Intent, KindSeen, StageOpened
-from pytest_alchemy.resource import Kind, Resource
+from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.stage import Program, Stage

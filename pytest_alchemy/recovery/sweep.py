@@ -15,13 +15,13 @@ from pytest_alchemy.errors import (
     NothingOutlivesError,
     TooManyToSweepError,
 )
+from pytest_alchemy.kinds import Kind
 from pytest_alchemy.lifecycle import summary
 from pytest_alchemy.recovery.byname import FoundName, Provider, Rule
 from pytest_alchemy.recovery.foreign import take_over
 from pytest_alchemy.recovery.found import Choice, FoundStage, find_stages, look_at
 from pytest_alchemy.recovery.outcome import Outcome, What
 from pytest_alchemy.recovery.process import reap_in_process
-from pytest_alchemy.resource import Kind
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.state.keys import user_key
 

@@ -23,7 +23,7 @@ from pytest_alchemy.errors import (
     ResourceDefinitionError,
     ScopeClosedError,
 )
-from pytest_alchemy.resource import kind_of
+from pytest_alchemy.kinds import kind_of
 from pytest_alchemy.scope import Scope
 from tests.unit.support.scopes import Hand, lines, new_scope, new_stage
 from tests.unit.support.world import (

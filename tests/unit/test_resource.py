@@ -21,7 +21,7 @@ from pytest_alchemy.errors import (
     ResourceDefinitionError,
     ResourceNeverCreatedWarning,
 )
-from pytest_alchemy.resource import kind_of
+from pytest_alchemy.kinds import kind_of
 
 
 class Hooks(Resource):

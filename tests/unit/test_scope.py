@@ -18,8 +18,8 @@ from pytest_alchemy.errors import (
     NotOwnedError,
     ScopeClosedError,
 )
+from pytest_alchemy.kinds import kind_of
 from pytest_alchemy.names import identity, parse
-from pytest_alchemy.resource import kind_of
 from pytest_alchemy.scope import Scope, current
 from tests.unit.support.scopes import Hand, new_stage
 from tests.unit.support.world import AsyncGroup, AsyncThing, Broken, Group, Thing, World

@@ -1,0 +1,96 @@
+"""What the engine keeps with a resource object, and what guards its hooks and outputs until it exists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from pytest_alchemy.errors import HookCalledError, OutputNotReadyError
+
+if TYPE_CHECKING:
+    from pytest_alchemy.resource import Resource
+    from pytest_alchemy.scope import Scope
+
+
+class Owner(Protocol):
+    """What a resource belongs to once it is created."""
+
+    name: str
+
+    def own_scope(self) -> Scope:
+        """Return the resource's own scope."""
+
+    def reference(self) -> dict[str, Any]:
+        """Return what a record says to refer to the resource."""
+
+
+class Binding:
+    """
+    What the engine keeps with a resource object.
+
+    Attributes:
+        filename: Source file of the code that made the object.
+        line: Line in it.
+        fresh: True while nobody has created it.
+        hooks_open: How many hooks of it the engine is running.
+        owner: What it belongs to; None before it is created.
+    """
+
+    __slots__ = ("filename", "fresh", "hooks_open", "line", "owner")
+
+    def __init__(self, filename: str, line: int) -> None:
+        self.filename, self.line = filename, line
+        self.fresh = False
+        self.hooks_open = 0
+        self.owner: Owner | None = None
+
+    @property
+    def where(self) -> str:
+        return f"{self.filename}:{self.line}"
+
+    def bound(self) -> Owner:
+        if self.owner is None:
+            raise AttributeError(
+                "This resource belongs to no scope yet: it has a name and a scope once it is created."
+            )
+        return self.owner
+
+
+class Output:
+    """Stands in the class where an output has no value yet."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Resource | None, owner: type) -> Any:
+        if instance is None:
+            return self
+        binding = instance._alchemy
+        exists = binding is not None and binding.owner is not None and not binding.hooks_open
+        raise OutputNotReadyError(describe(instance), self.name, exists)
+
+
+class GuardedHook:
+    """A hook in its class: callable by the engine and by other hooks of the same object only."""
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self.name, self.function = name, function
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = function
+
+    def __get__(self, instance: Resource | None, owner: type) -> Any:
+        if instance is None:
+            return self.function
+        if instance._alchemy.hooks_open:
+            return self.function.__get__(instance, owner)
+        hook = self.name
+
+        def refuse(*_: Any, **__: Any) -> NoReturn:
+            raise HookCalledError(describe(instance), hook)
+
+        return refuse
+
+
+def describe(resource: Resource) -> str:
+    """Return how messages call *resource*: ``D1Database 'orders'``."""
+    return f"{type(resource).__name__} {getattr(resource, 'id', '?')!r}"
