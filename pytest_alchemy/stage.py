@@ -80,6 +80,8 @@ class Stage:
             outlives this process.
         worker: xdist worker id, ``main`` without workers.
         pauses: Who has to wait for a provider; shared by all stages that call the same ones.
+        first_number: Number of the first thing that is made in it: of a lasting stage `StageState.next_number`, so
+            that no number stands for two things.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Stage:
         open_journal: Callable[[StageOpened], Journal],
         worker: str = "main",
         pauses: Pauses | None = None,
+        first_number: int = 1,
     ) -> None:
         self.settings, self.name, self.run, self.program = settings, name, run, program
         self.worker = worker
@@ -101,7 +104,7 @@ class Stage:
         self._open_journal = open_journal
         self._seen: set[str] = set()
         self._recorded: set[Kind] = set()
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(first_number)
         self._memory = f"memory:{os.getpid()}"
 
     @property

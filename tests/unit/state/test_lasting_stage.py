@@ -12,12 +12,15 @@ from pytest_alchemy.errors import (
     StageLockedError,
 )
 from pytest_alchemy.records import Created, Destroyed, StageOpened
+from pytest_alchemy.scope import Scope
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.lasting import LastingStage
 from pytest_alchemy.state.memorystore import MemoryStore
 from pytest_alchemy.state.stagestate import StageState, load_stage
 from pytest_alchemy.store import StateStore
 from tests.unit.state.samples import KEY, OTHER_KEY, child, header, intent
+from tests.unit.support.scopes import Hand, new_stage
+from tests.unit.support.world import Thing, World
 
 Connect = Callable[[], StateStore]
 
@@ -121,6 +124,32 @@ def test_a_program_that_gave_the_stage_up_records_nothing_more(connect: Connect)
         stage.journal(first_line())
 
 
+def test_a_scope_goes_on_where_the_program_before_it_stopped(
+    connect: Connect, hand: Hand, world: World
+) -> None:
+    def program(*ids: str, without: str = "") -> None:
+        lasting = LastingStage(connect())
+        number = lasting.open().next_number
+        stage = new_stage(lasting=True, open_journal=lasting.journal, first_number=number)
+        scope = Scope(stage).run("backend")
+        made = {id: hand.create(scope, Thing(id)) for id in ids}
+        if without:
+            hand.remove(scope, made[without])
+        lasting.end(clean=False)
+
+    program("a", "b")
+    program("c", "d", without="c")
+    program("e")
+
+    state = load_stage(connect())
+    [book] = state.books.values()
+    recorded = {seq: live.entry for seq, live in book.live.items()}
+    names = {seq: entry.name for seq, entry in recorded.items()}
+    assert names == dict(zip((1, 2, 4, 5), world.alive, strict=True))
+    assert {entry.path for entry in recorded.values()} == {("backend",)}
+    assert state.next_number == 6
+
+
 def test_two_journals_of_one_program_have_the_same_numbers(connect: Connect) -> None:
     stage = LastingStage(connect())
     stage.open()
@@ -134,6 +163,7 @@ CRASHING = """
 import os, signal, sys
 from pathlib import Path
 from pytest_alchemy.records import Created
+from pytest_alchemy.scope import Scope
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.lasting import LastingStage
 from tests.unit.state.samples import KEY, intent

@@ -25,11 +25,14 @@ def new_stage(
     lasting: bool = False,
     program: Program | None = None,
     open_journal: Callable[[StageOpened], Journal] = MemoryJournal,
+    first_number: int = 1,
 ) -> Stage:
     """Return a stage that nothing is in yet; its journal is in memory."""
     run = None if lasting else new_run(3600)
     settings = settings or Settings("shop", "test")
-    return Stage(settings, "test-main-run", run, program or Program(), open_journal)
+    name = "prod" if lasting else "test-main-run"
+    program = program or Program()
+    return Stage(settings, name, run, program, open_journal, first_number=first_number)
 
 
 def new_scope(stage: Stage | None = None, **more: Any) -> Scope:
