@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from pytest_alchemy.cloudflare.fake.account import FakeAccount
     from pytest_alchemy.cloudflare.kv import KVNamespace
+    from pytest_alchemy.cloudflare.r2 import R2Bucket
 
 __all__ = [
     "CloudflareError",
@@ -29,6 +30,7 @@ __all__ = [
     "FakeAccountError",
     "KVNamespace",
     "QueryResult",
+    "R2Bucket",
 ]
 
 _HOME = {
@@ -40,6 +42,7 @@ _HOME = {
     "FakeAccountError": "errors",
     "KVNamespace": "kv",
     "QueryResult": "d1",
+    "R2Bucket": "r2",
 }
 
 

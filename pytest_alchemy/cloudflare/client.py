@@ -82,7 +82,7 @@ class Api:
             path: Path below the account, percent-encoded, with a slash at the start.
             data: What to send as JSON; None for no body.
             query: Arguments of the query; those that are None are left out.
-            more: What else `httpx.Request` takes (``content``, ``files``).
+            more: What else `httpx.Request` takes (``content``, ``files``, ``headers``).
 
         Raises:
             CloudflareError: The API refused.
@@ -115,6 +115,27 @@ class Api:
             before = found
         return items
 
+    async def pages(self, path: str, **query: Any) -> list[Any]:
+        """
+        Return the results of all pages of the list at *path* that goes on by cursors.
+
+        Args:
+            path: As in `call`.
+            query: Arguments of the query besides the cursor.
+
+        Raises:
+            CloudflareError, CloudflareUnreachableError: As `call`.
+        """
+        pages: list[Any] = []
+        cursor: str | None = None
+        while True:
+            answer = await self.fetch("GET", path, query={"cursor": cursor, **query})
+            page = answer.json()
+            pages.append(page["result"])
+            cursor = (page.get("result_info") or {}).get("cursor")
+            if not cursor:
+                return pages
+
     async def fetch(
         self,
         method: str,
@@ -122,6 +143,7 @@ class Api:
         data: Any = None,
         *,
         query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
         **more: Any,
     ) -> httpx.Response:
         """Call *path* like `call`, and return the answer itself if it is a success."""
@@ -130,6 +152,10 @@ class Api:
             url += "?" + urlencode(arguments)
         if data is not None:
             more["json"] = data
+        more["headers"] = {
+            **(headers or {}),
+            "authorization": f"Bearer {self.account.api_token}",
+        }
         call = f"{method} {path}"
         tries = 1 if patient.get() or method in _NEVER_REPEATED else TRIES
         for attempt in range(1, tries + 1):
@@ -178,7 +204,6 @@ class Api:
         return httpx.Request(
             method,
             url,
-            headers={"authorization": f"Bearer {self.account.api_token}"},
             extensions={"timeout": _TIMEOUT},
             **more,
         )

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
-from pytest_alchemy.binding import describe
 from pytest_alchemy.cloudflare.client import Api, Operation, run_hook
-from pytest_alchemy.cloudflare.errors import FixedPropertyError
-from pytest_alchemy.cloudflare.resource import AccountResource
+from pytest_alchemy.cloudflare.resource import AccountResource, refuse_fixed
 from pytest_alchemy.driver import refuse_in_coroutine
 from pytest_alchemy.names import NameRule
 from pytest_alchemy.resource import output
@@ -56,13 +54,7 @@ class D1Database(AccountResource, kind="d1", name_rule=NameRule(max=63)):
     uuid: str = output()
 
     def update(self, previous: Self) -> Awaitable[None] | None:
-        fixed = [
-            name
-            for name in ("primary_location_hint", "jurisdiction")
-            if getattr(self, name) != getattr(previous, name)
-        ]
-        if fixed:
-            raise FixedPropertyError(describe(self), fixed)
+        refuse_fixed(self, previous, "primary_location_hint", "jurisdiction")
         return run_hook(self.scope.settings, self._update)
 
     def query(self, sql: str, *params: Any) -> QueryResult:

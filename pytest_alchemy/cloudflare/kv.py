@@ -6,11 +6,10 @@ import builtins
 import json
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import quote
 
 from pytest_alchemy.cloudflare.client import Api, Operation
 from pytest_alchemy.cloudflare.errors import CloudflareError
-from pytest_alchemy.cloudflare.resource import AccountResource, lists_keys
+from pytest_alchemy.cloudflare.resource import AccountResource, lists_keys, quoted_key
 from pytest_alchemy.driver import refuse_in_coroutine
 from pytest_alchemy.names import NameRule
 from pytest_alchemy.resource import output
@@ -204,25 +203,14 @@ def _list(namespace: KVNamespace, prefix: str) -> Operation[list[str]]:
     path = f"{_ALL}/{namespace.namespace_id}/keys"
 
     async def operation(api: Api) -> list[str]:
-        names: list[str] = []
-        cursor: str | None = None
-        while True:
-            answer = await api.fetch(
-                "GET", path, query={"prefix": prefix or None, "cursor": cursor}
-            )
-            page = answer.json()
-            names += [item["name"] for item in page["result"]]
-            cursor = page["result_info"].get("cursor")
-            if not cursor:
-                return names
+        pages = await api.pages(path, prefix=prefix or None)
+        return [found["name"] for page in pages for found in page]
 
     return operation
 
 
 def _value_path(namespace: KVNamespace, key: str) -> str:
-    if key in ("", ".", ".."):
-        raise ValueError(f"{key!r} is no key: a KV key may not be empty, '.' or '..'")
-    return f"{_ALL}/{namespace.namespace_id}/values/{quote(key, safe='')}"
+    return f"{_ALL}/{namespace.namespace_id}/values/{quoted_key(key)}"
 
 
 def _text(value: bytes | None) -> str | None:

@@ -6,11 +6,16 @@ import builtins
 import types
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, overload
+from urllib.parse import quote
 
 from pytest_alchemy.cloudflare.account import account_for, current_settings
 from pytest_alchemy.cloudflare.client import TRIES, Api, Failure, Operation, T, arun, run, run_hook
-from pytest_alchemy.cloudflare.errors import CloudflareError, CloudflareUnreachableError
-from pytest_alchemy.resource import Resource
+from pytest_alchemy.cloudflare.errors import (
+    CloudflareError,
+    CloudflareUnreachableError,
+    FixedPropertyError,
+)
+from pytest_alchemy.resource import Resource, describe
 
 Names = Awaitable[Iterable[str]] | Iterable[str]
 
@@ -79,6 +84,30 @@ class AccountResource(Resource, kind="account"):
 
     async def _arun(self, operation: Operation[T]) -> T:
         return await arun(self.scope.settings, operation)
+
+
+def refuse_fixed(resource: AccountResource, previous: AccountResource, *names: str) -> None:
+    """
+    Refuse an update of what Cloudflare sets once and for all.
+
+    Raises:
+        FixedPropertyError: One of the properties *names* was changed.
+    """
+    changed = [name for name in names if getattr(resource, name) != getattr(previous, name)]
+    if changed:
+        raise FixedPropertyError(describe(resource), changed)
+
+
+def quoted_key(key: str) -> str:
+    """
+    Return *key* as one part of a path.
+
+    Raises:
+        ValueError: It is empty, or would be taken for a step in the path.
+    """
+    if key in ("", ".", ".."):
+        raise ValueError(f"{key!r} is no key: a key may not be empty, '.' or '..'")
+    return quote(key, safe="")
 
 
 class _Keys(Protocol):

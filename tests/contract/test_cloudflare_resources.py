@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from pytest_alchemy.ambient import current
-from pytest_alchemy.cloudflare import CloudflareError, D1Database, FakeAccount, KVNamespace
+from pytest_alchemy.cloudflare import (
+    CloudflareError,
+    D1Database,
+    FakeAccount,
+    KVNamespace,
+    R2Bucket,
+)
 from pytest_alchemy.cloudflare.account import account_for
 from pytest_alchemy.cloudflare.errors import FixedPropertyError
 from pytest_alchemy.driver import AsyncDriver, BlockingDriver, run_blocking
@@ -78,6 +84,25 @@ def test_a_namespace_is_made_used_and_destroyed(scope: Scope, fake: FakeAccount)
     assert kv.name in names(fake, "kv")
     scope.destroy()
     assert kv.name not in names(fake, "kv")
+
+
+def test_a_bucket_is_made_used_and_destroyed_with_all_in_it(
+    scope: Scope, fake: FakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_alchemy.cloudflare.r2._PER_PAGE", 2)
+    bucket = scope.create(R2Bucket("uploads", location="weur"))
+    for key in ("a/b", "a", "c", "d e", "ü"):
+        bucket.put(key, key)
+    bucket.put("a", b"\xff", content_type="image/png")
+
+    assert (bucket.get("a"), bucket.get("ü"), bucket.get("z")) == (b"\xff", "ü".encode(), None)
+    assert (bucket.list(), bucket.list("a")) == (["a", "a/b", "c", "d e", "ü"], ["a", "a/b"])
+    for _ in range(2):
+        bucket.delete("c")
+    assert bucket.list() == ["a", "a/b", "d e", "ü"]
+    assert bucket.name in names(fake, "r2")
+    scope.destroy()
+    assert bucket.name not in names(fake, "r2")
 
 
 def test_the_same_works_with_asyncio(scope: Scope, fake: FakeAccount) -> None:

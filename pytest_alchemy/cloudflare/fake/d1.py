@@ -12,7 +12,7 @@ from pytest_alchemy.cloudflare.fake.jail import Outcome, SqlError, Statement, sp
 from pytest_alchemy.cloudflare.fake.product import InventoryItem, Product
 from pytest_alchemy.cloudflare.fake.routes import Call, Route
 from pytest_alchemy.cloudflare.fake.storage import Storage
-from pytest_alchemy.cloudflare.fake.wire import Page, Refusal, Reply, object_of
+from pytest_alchemy.cloudflare.fake.wire import Page, Refusal, Reply, object_of, timestamp
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS d1_databases (
@@ -125,9 +125,7 @@ def _summary(row: _Row) -> dict[str, Any]:
     return {
         "uuid": row[0],
         "name": row[1],
-        "created_at": clock.instant(row[2])
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z"),
+        "created_at": timestamp(row[2]),
         "version": "production",
         "jurisdiction": row[4],
     }

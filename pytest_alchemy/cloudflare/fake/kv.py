@@ -20,7 +20,10 @@ from pytest_alchemy.cloudflare.fake.wire import (
     Refusal,
     Reply,
     Response,
+    cursor_after,
+    cursor_of,
     object_of,
+    page_size,
 )
 
 _TABLES = (
@@ -197,17 +200,14 @@ def _keys(call: Call) -> Reply:
     id, _ = _namespace(call)
     arguments = call.request.arguments()
     prefix = arguments.get("prefix", "")
-    try:
-        limit = min(max(int(float(arguments.get("limit") or _MOST_KEYS)), 1), _MOST_KEYS)
-        after = base64.urlsafe_b64decode(arguments.get("cursor") or "").decode()
-    except (ValueError, OverflowError):
-        raise Refusal(400, 10001, "list keys: 'invalid limit or cursor'") from None
+    limit = page_size(arguments, default=_MOST_KEYS, largest=_MOST_KEYS, code=10001, name="limit")
+    after = cursor_after(arguments, code=10001)
     rows = call.storage.db.execute(
         _SELECT_KEYS,
         (id, after, prefix, len(prefix), prefix, int(clock.now()), limit + 1),
     ).fetchall()
     shown = rows[:limit]
-    cursor = base64.urlsafe_b64encode(shown[-1][0].encode()).decode() if len(rows) > limit else ""
+    cursor = cursor_of(shown[-1][0]) if len(rows) > limit else ""
     return Reply([_shown_key(row) for row in shown], {"count": len(shown), "cursor": cursor})
 
 

@@ -16,7 +16,7 @@ class InventoryItem:
 
     Attributes:
         kind: The product, named like the resource kind (``d1``, ``kv``).
-        id: What the API addresses it by.
+        id: What tells it from all others of its kind; what the API addresses it by, unless that is the name.
         name: What its maker called it.
         created: Moment of its making, seconds since the epoch.
     """

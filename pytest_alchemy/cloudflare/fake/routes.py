@@ -39,8 +39,8 @@ class Route:
 
     Attributes:
         method: Upper-case method.
-        pattern: Path below ``/client/v4``; ``*`` stands for one variable part, ``@account`` for the account's id,
-            ``@/`` at the start for ``accounts/@account/``.
+        pattern: Path below ``/client/v4``; ``*`` stands for one variable part, ``**`` at the end for all that
+            follows, ``@account`` for the account's id, ``@/`` at the start for ``accounts/@account/``.
         handler: Who answers.
         writes: Whether it may change the account; by default every method but GET does.
     """
@@ -55,6 +55,7 @@ class Route:
 class _Node:
     literal: dict[str, _Node] = field(default_factory=dict)
     variable: _Node | None = None
+    rest: _Node | None = None
     routes: dict[str, Route] = field(default_factory=dict)
 
 
@@ -94,9 +95,9 @@ class RouteTable:
         node = self._root
         for part in route.pattern.replace("@/", "accounts/@account/", 1).split("/"):
             if part in ("*", "@account"):
-                if node.variable is None:
-                    node.variable = _Node()
-                node = node.variable
+                node.variable = node = node.variable or _Node()
+            elif part == "**":
+                node.rest = node = node.rest or _Node()
             else:
                 node = node.literal.setdefault(part, _Node())
         if route.method in node.routes:
@@ -123,14 +124,16 @@ def _walk(node: _Node, raw: list[str], depth: int, found: list[str]) -> _Node | 
         end = _walk(next_node, raw, depth + 1, found)
         if end is not None and end.routes:
             return end
-    if node.variable is None or not part:
-        return None
-    mark = len(found)
-    found.append(_decoded(part))
-    end = _walk(node.variable, raw, depth + 1, found)
-    if end is None:
+    if node.variable is not None and part:
+        mark = len(found)
+        found.append(_decoded(part))
+        end = _walk(node.variable, raw, depth + 1, found)
+        if end is not None:
+            return end
         del found[mark:]
-    return end
+    if node.rest is not None:
+        found.append(_decoded("/".join(raw[depth:])))
+    return node.rest
 
 
 def _decoded(part: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
+
+from pytest_alchemy import clock
 
 T = TypeVar("T")
 
@@ -165,17 +168,15 @@ class Page:
         Return the page that the query asks for; sizes out of range are brought into it.
 
         Raises:
-            Refusal: ``page`` or ``per_page`` is not a number.
+            Refusal: ``page`` or ``per_page`` is not a number; *code* is the product's own for bad input.
         """
         try:
-            # Some clients send floats: per_page=2.0
+            # Some clients send floats: page=2.0
             number = int(float(arguments.get("page") or 1))
-            size = int(float(arguments.get("per_page") or default))
         except (ValueError, OverflowError):
-            raise Refusal(
-                400, code, "Invalid pagination: page and per_page have to be numbers"
-            ) from None
-        return cls(min(max(number, 1), 1 << 31), min(max(size, 1), largest))
+            raise Refusal(400, code, "Invalid pagination: page has to be a number") from None
+        size = page_size(arguments, default=default, largest=largest, code=code)
+        return cls(min(max(number, 1), 1 << 31), size)
 
     @property
     def offset(self) -> int:
@@ -195,6 +196,51 @@ class Page:
         """Return this page of *items*; a page past the end is empty, which is where clients stop asking."""
         part = items[self.offset : self.offset + self.size]
         return Reply([show(item) for item in part], self.info(len(part), len(items)))
+
+
+def page_size(
+    arguments: Mapping[str, str], *, default: int, largest: int, code: int, name: str = "per_page"
+) -> int:
+    """
+    Return how many items the query asks for; a size out of range is brought into it.
+
+    Raises:
+        Refusal: It is not a number.
+    """
+    try:
+        size = int(float(arguments.get(name) or default))  # some clients send floats
+    except (ValueError, OverflowError):
+        raise Refusal(400, code, f"Invalid pagination: {name} has to be a number") from None
+    return min(max(size, 1), largest)
+
+
+def cursor_of(last: str) -> str:
+    """Return the cursor that goes on after *last*."""
+    return base64.urlsafe_b64encode(last.encode()).decode()
+
+
+def cursor_after(arguments: Mapping[str, str], *, code: int) -> str:
+    """
+    Return what the query's cursor goes on after, empty for the start.
+
+    Raises:
+        Refusal: It is no cursor of ours.
+    """
+    try:
+        return base64.urlsafe_b64decode(arguments.get("cursor") or "").decode()
+    except ValueError:
+        raise Refusal(400, code, "Invalid cursor") from None
+
+
+def timestamp(moment: float) -> str:
+    """
+    Return *moment*, in seconds since the epoch, as the API writes it.
+
+    >>> timestamp(1.5)
+    '1970-01-01T00:00:01.500Z'
+    """
+    text = clock.instant(moment).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
 
 
 def _no_constant(text: str) -> NoReturn:
