@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, overload
 from urllib.parse import quote
 
+from pytest_alchemy.binding import describe
 from pytest_alchemy.cloudflare.account import account_for, current_settings
 from pytest_alchemy.cloudflare.client import TRIES, Api, Failure, Operation, T, arun, run, run_hook
 from pytest_alchemy.cloudflare.errors import (
@@ -15,7 +16,7 @@ from pytest_alchemy.cloudflare.errors import (
     CloudflareUnreachableError,
     FixedPropertyError,
 )
-from pytest_alchemy.resource import Resource, describe
+from pytest_alchemy.resource import Resource
 
 Names = Awaitable[Iterable[str]] | Iterable[str]
 
