@@ -15,6 +15,7 @@ from pytest_alchemy.cli.frame import VerbGroup, telling_failures, uncoloured
 
 _VERBS: Final = {
     "completion": "pytest_alchemy.cli.completion",
+    "fake": "pytest_alchemy.cli.fake",
     "sweep": "pytest_alchemy.cli.sweep",
 }
 """The module of each verb; its command has the verb's name."""

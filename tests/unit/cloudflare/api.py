@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_alchemy.cloudflare.fake import FakeAccount, Request, Response
+import httpx
 
-DOORS = ("memory", "file", "httpx")
-"""The ways in: the core over memory, the core over a file, an httpx client."""
+from pytest_alchemy.cloudflare.fake import FakeAccount, Request, Response
+from pytest_alchemy.cloudflare.fake.http_door import HttpDoor
+from pytest_alchemy.cloudflare.fake.respx_door import transport_for
+from pytest_alchemy.cloudflare.fake.wire import BASE_PATH
+
+DOORS = ("memory", "file", "httpx", "http")
+"""The ways in: the core over memory, the core over a file, an httpx client, a loopback server."""
 
 
 class Api:
@@ -81,20 +89,49 @@ def make_api(door: str, folder: Path) -> Api:
     if door == "file":
         return Api(FakeAccount(folder / "account.db"))
     account = FakeAccount()
-    return Api(account, through_httpx(account) if door == "httpx" else None)
+    if door == "httpx":
+        client = httpx.Client(transport=transport_for(account))
+        return Api(account, through(client, "https://api.cloudflare.com"))
+    if door == "http":
+        return Api(account, through(_client(), served(account).removesuffix(BASE_PATH)))
+    return Api(account)
 
 
-def through_httpx(account: FakeAccount) -> Callable[[Request], Response]:
-    import httpx
+def served(account: FakeAccount) -> str:
+    """Serve *account* over HTTP, until another one is served, and return its base URL."""
+    door, answering = _door()
+    answering[:] = [account]
+    return door.base_url
 
-    from pytest_alchemy.cloudflare.fake.respx_door import transport_for
 
-    client = httpx.Client(transport=transport_for(account))
+@functools.cache
+def _door() -> tuple[HttpDoor, list[FakeAccount]]:
+    """Open the one server of this process: opening one for each test takes longer than the test."""
+    answering: list[FakeAccount] = []
+    door = HttpDoor(lambda request: answering[0].handle(request))
+    thread = threading.Thread(target=door.serve, daemon=True)
+    thread.start()
+
+    def close() -> None:
+        door.stop()
+        thread.join(10)
+
+    atexit.register(close)
+    return door, answering
+
+
+@functools.cache
+def _client() -> httpx.Client:
+    client = httpx.Client()
+    atexit.register(client.close)
+    return client
+
+
+def through(client: httpx.Client, host: str) -> Callable[[Request], Response]:
+    """Return what sends requests to *host* with *client*."""
 
     def send(request: Request) -> Response:
-        url = f"https://api.cloudflare.com{request.path}" + (
-            f"?{request.query}" if request.query else ""
-        )
+        url = f"{host}{request.path}" + (f"?{request.query}" if request.query else "")
         answer = client.request(
             request.method, url, headers=dict(request.headers), content=request.body
         )
