@@ -16,9 +16,11 @@ if TYPE_CHECKING:
         CloudflareUnreachableError,
         CredentialsError,
         FakeAccountError,
+        QueueConsumedError,
     )
     from pytest_alchemy.cloudflare.fake.account import FakeAccount
     from pytest_alchemy.cloudflare.kv import KVNamespace
+    from pytest_alchemy.cloudflare.queue import Queue, QueueMessage
     from pytest_alchemy.cloudflare.r2 import R2Bucket
 
 __all__ = [
@@ -30,6 +32,9 @@ __all__ = [
     "FakeAccountError",
     "KVNamespace",
     "QueryResult",
+    "Queue",
+    "QueueConsumedError",
+    "QueueMessage",
     "R2Bucket",
 ]
 
@@ -42,6 +47,9 @@ _HOME = {
     "FakeAccountError": "errors",
     "KVNamespace": "kv",
     "QueryResult": "d1",
+    "Queue": "queue",
+    "QueueConsumedError": "errors",
+    "QueueMessage": "queue",
     "R2Bucket": "r2",
 }
 

@@ -87,3 +87,17 @@ class FixedPropertyError(AlchemyError):
             f"{self.resource}: {' and '.join(self.fields)} cannot be changed once it exists.\n"
             "Remove it first with scope.remove(...), or give the new one an id of its own."
         )
+
+
+class QueueConsumedError(AlchemyError):
+    """A queue's messages go to a Worker, so nobody else can have them."""
+
+    def __init__(self, queue: str, script: str) -> None:
+        super().__init__(queue, script)
+        self.queue, self.script = queue, script
+
+    def __str__(self) -> str:
+        return (
+            f"{self.queue} is consumed by the Worker {self.script!r}: there is nothing to pull.\n"
+            "A queue has one consumer: pull from another queue, or remove the Worker's consumer first."
+        )

@@ -17,6 +17,7 @@ from pytest_alchemy.cloudflare import (
     D1Database,
     FakeAccount,
     KVNamespace,
+    Queue,
     R2Bucket,
 )
 from pytest_alchemy.cloudflare.account import account_for
@@ -103,6 +104,22 @@ def test_a_bucket_is_made_used_and_destroyed_with_all_in_it(
     assert bucket.name in names(fake, "r2")
     scope.destroy()
     assert bucket.name not in names(fake, "r2")
+
+
+def test_a_queue_is_made_used_and_destroyed(scope: Scope, fake: FakeAccount) -> None:
+    queue = scope.create(Queue("jobs"))
+    queue.send({"a": [1, None]})
+    queue.send_batch(["ü", b"\xff"])
+
+    messages = queue.pull()
+
+    assert [message.body for message in messages] == [{"a": [1, None]}, "ü", b"\xff"]
+    assert [message.attempts for message in messages] == [1, 1, 1]
+    queue.ack(messages)
+    assert queue.pull() == []
+    assert queue.name in names(fake, "queue")
+    scope.destroy()
+    assert queue.name not in names(fake, "queue")
 
 
 def test_the_same_works_with_asyncio(scope: Scope, fake: FakeAccount) -> None:

@@ -11,7 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from pytest_alchemy.cloudflare.fake import d1, identity, kv, r2
+from pytest_alchemy.cloudflare.fake import d1, identity, kv, queues, r2
 from pytest_alchemy.cloudflare.fake.faults import Fault, Faults, fault_response
 from pytest_alchemy.cloudflare.fake.jail import TIME_LIMIT
 from pytest_alchemy.cloudflare.fake.product import InventoryItem, Product
@@ -19,7 +19,13 @@ from pytest_alchemy.cloudflare.fake.routes import Call, RouteTable
 from pytest_alchemy.cloudflare.fake.storage import Storage
 from pytest_alchemy.cloudflare.fake.wire import Refusal, Request, Response, enveloped, refused
 
-PRODUCTS: tuple[Product, ...] = (identity.PRODUCT, r2.PRODUCT, d1.PRODUCT, kv.PRODUCT)
+PRODUCTS: tuple[Product, ...] = (
+    identity.PRODUCT,
+    queues.PRODUCT,
+    r2.PRODUCT,
+    d1.PRODUCT,
+    kv.PRODUCT,
+)
 """All products, in the order in which their things can be removed."""
 
 _ROUTES = RouteTable(route for product in PRODUCTS for route in product.routes)
@@ -201,6 +207,8 @@ class FakeAccount:
             return refused(Refusal(400, 10026, "The request holds text that is not valid Unicode"))
         except OverflowError:
             return refused(Refusal(400, 10026, "The request holds a number that is too large"))
+        except RecursionError:
+            return refused(Refusal(400, 10026, "The request is nested too deeply"))
         except sqlite3.Error as error:
             return refused(Refusal(500, 10001, f"The fake account's storage failed: {error}"))
 

@@ -24,6 +24,7 @@ from pytest_alchemy.cloudflare.errors import (
     CredentialsError,
     FakeAccountError,
     FixedPropertyError,
+    QueueConsumedError,
 )
 from pytest_alchemy.cloudflare.fake import FakeAccount
 from pytest_alchemy.driver import run_blocking
@@ -186,6 +187,7 @@ def test_a_refusal_is_told_in_the_api_s_own_words(answer: httpx.Response, messag
         CredentialsError("prod", "nothing is configured", ["the environment"]),
         FakeAccountError("a.db", "broken"),
         FixedPropertyError("D1Database 'x'", ["jurisdiction"]),
+        QueueConsumedError("Queue 'x'", "api"),
     ],
 )
 def test_errors_survive_their_way_from_a_worker(error: Exception) -> None:
