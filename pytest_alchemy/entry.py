@@ -173,12 +173,17 @@ class Entry(Turns):
             name=self.name,
             world=self.world,
             props=self.props,
-            needs=tuple(entry.seq for entry in self.needs if entry.scope.root is self.scope.root),
+            needs=self.numbers_needed(),
             parent=self.parent.seq if self.parent else 0,
             at=self.at,
             where=self.where,
             test=self.test,
         )
+
+    def numbers_needed(self) -> tuple[int, ...]:
+        """Return the numbers of the resources of its own stage that it depends on."""
+        stage = self.scope.root
+        return tuple(entry.seq for entry in self.needs if entry.scope.root is stage)
 
     def outputs(self) -> dict[str, Any]:
         """Return the outputs that are set, as plain data."""

@@ -304,7 +304,7 @@ async def _update(entry: Entry, resource: Resource, driver: Driver) -> Resource:
     entry.needs = tuple(dict.fromkeys((*before, *after)))  # both, should it fail half-way
     entry.hold()
     if entry.recorded:
-        stage.record(records.Updating(entry.seq, props))
+        stage.record(records.Updating(entry.seq, props, entry.numbers_needed()))
     _, loop = await driver.call(_hook(entry, resource, "update", previous), loop=entry.loop)
     entry.kind.check_outputs(resource)
     entry.let_go()
@@ -312,7 +312,8 @@ async def _update(entry: Entry, resource: Resource, driver: Driver) -> Resource:
     entry.loop = loop or entry.loop
     entry.hold()
     if entry.recorded:
-        stage.record(records.Created(entry.seq, entry.outputs(), props, at=clock.now()))
+        needs = entry.numbers_needed()
+        stage.record(records.Created(entry.seq, entry.outputs(), props, clock.now(), needs))
     return resource
 
 

@@ -124,12 +124,22 @@ class Intent(_Line, tag="intent", frozen=True):
 
 
 class Created(_Line, tag="created", frozen=True):
-    """Resource *seq* exists; *outputs* is what is known of it. Written again when an update changed it."""
+    """
+    Resource *seq* exists.
+
+    Attributes:
+        seq: Number of the resource.
+        outputs: What is known of it.
+        props: Its properties now, if an update changed it.
+        at: Moment of writing.
+        needs: Numbers of the resources it depends on now, if an update changed it.
+    """
 
     seq: int
     outputs: dict[str, Any]
     props: dict[str, Any] | None = None
     at: float = 0.0
+    needs: tuple[int, ...] | None = None
 
 
 class CreateFailed(_Line, tag="create-failed", frozen=True):
@@ -149,10 +159,19 @@ class CreateFailed(_Line, tag="create-failed", frozen=True):
 
 
 class Updating(_Line, tag="updating", frozen=True):
-    """Resource *seq* is about to be changed to *props*; a `Created` with the same properties follows when it was."""
+    """
+    Resource *seq* is about to be changed; a `Created` with the same properties follows when it was.
+
+    Attributes:
+        seq: Number of the resource.
+        props: Its properties after the change.
+        needs: Numbers of the resources it depends on before the change or after it: until that is over, it may be
+            either. None if a version wrote it that did not say.
+    """
 
     seq: int
     props: dict[str, Any]
+    needs: tuple[int, ...] | None = None
 
 
 class Destroying(_Line, tag="destroying", frozen=True):

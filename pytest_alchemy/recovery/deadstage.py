@@ -67,6 +67,12 @@ class _Book:
     scopes: dict[tuple[str, ...], Scope] = field(default_factory=dict)
     entries: dict[int, Entry] = field(default_factory=dict)
 
+    def connect(self) -> None:
+        """Tell the entries what they need, once all of them are there."""
+        for number, entry in self.entries.items():
+            needs = self.said.live[number].needs
+            entry.needs = tuple(self.entries[need] for need in needs if need in self.entries)
+
 
 class DeadStage:
     """
@@ -119,13 +125,14 @@ class DeadStage:
         things: list[Owned] = []
         left = 0
         for book in self._books:
-            for live in book.said.live.values():
+            for live in _needed_first(book.said.live):
                 thing, finding = self._recall(book, live)
                 if finding is not None:
                     left += 1
                     yield finding
                 if thing is not None:
                     things.append(thing)
+            book.connect()
         things.sort(key=lambda thing: (thing.at, thing.seq))
         for finding in self._destroy(things):
             left += finding.what == "leaked"
@@ -218,7 +225,6 @@ class DeadStage:
         _check_world(kind, resource, intent)
         scope.owned[kind.name, intent.id] = entry
         book.entries[intent.seq] = entry
-        entry.needs = tuple(book.entries[seq] for seq in intent.needs if seq in book.entries)
         return entry
 
     def _resolve(self, reference: dict[str, Any]) -> Resource:
@@ -266,6 +272,25 @@ def lock_of(folder: Path, *, timeout: float) -> StageLock:
         lock.release()
         raise
     return lock
+
+
+def _needed_first(live: dict[int, Live]) -> Iterator[Live]:
+    """Yield what is recorded in the order of its numbers, but what a thing needs or is made inside before it."""
+    entered: set[int] = set()
+    yielded: set[int] = set()
+    for first in live:
+        path = [first]
+        while path:
+            number = path[-1]
+            if number not in entered:
+                entered.add(number)
+                wanted = (live[number].entry.parent, *live[number].needs)
+                path += [other for other in wanted if other in live and other not in entered]
+            else:
+                path.pop()
+                if number not in yielded:
+                    yielded.add(number)
+                    yield live[number]
 
 
 def _died_with_its_account(book: _Book, record: Intent | Deferred) -> bool:

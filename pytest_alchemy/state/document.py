@@ -33,6 +33,7 @@ class _Thing(msgspec.Struct, kw_only=True, gc=False):
     settled: bool = True
     outputs: dict[str, Any] | None = None
     props: dict[str, Any] = {}
+    needs: tuple[int, ...] = ()
     updating: dict[str, Any] | None = None
     destroying: bool = False
     attempts: int = 0
@@ -48,7 +49,6 @@ class _Resource(_Thing, kw_only=True, gc=False):
     name: str
     kind: str
     world: str
-    needs: tuple[int, ...] = ()
 
     def record(self, place: Place) -> Intent:
         return Intent(
@@ -155,6 +155,7 @@ def things_in(read: Versioned, place: Place) -> Iterator[tuple[str, Live]]:
                     settled=thing.settled,
                     outputs=thing.outputs,
                     props=thing.props,
+                    needs=thing.needs,
                     updating=thing.updating,
                     destroying=thing.destroying,
                     attempts=thing.attempts,
@@ -164,12 +165,12 @@ def things_in(read: Versioned, place: Place) -> Iterator[tuple[str, Live]]:
 
 
 def normal(live: Live) -> Live:
-    """Return *live* as it comes back from a document: instants to the microsecond, properties as last recorded."""
+    """Return *live* as it comes back from a document: instants to the microsecond, the rest as last recorded."""
     entry = live.entry
     at = round(entry.at, 6)
     if isinstance(entry, Intent):
-        if at != entry.at or entry.props is not live.props:
-            live.entry = msgspec.structs.replace(entry, at=at, props=live.props)
+        if at != entry.at or entry.props is not live.props or entry.needs != live.needs:
+            live.entry = msgspec.structs.replace(entry, at=at, props=live.props, needs=live.needs)
     elif at != entry.at:
         live.entry = msgspec.structs.replace(entry, at=at)
     return live
@@ -208,11 +209,11 @@ def _said(lineage: str, live: Live, seen: KindSeen | None) -> dict[str, Any]:
     if isinstance(entry, Intent):
         said["type"] = seen.qualname.rpartition(".")[2] if seen else entry.kind
         said |= {"id": entry.id, "name": entry.name, "kind": entry.kind, "world": entry.world}
-        if entry.needs:
-            said["needs"] = list(entry.needs)
     else:
         said |= {"module": entry.module, "file": entry.file, "function": entry.function}
         said |= {"args": entry.args, "kwargs": entry.kwargs}
+    if live.needs:
+        said["needs"] = list(live.needs)
     if live.outputs is not None:
         said["outputs"] = live.outputs
     if live.updating is not None:

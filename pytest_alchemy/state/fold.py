@@ -34,6 +34,7 @@ class Live(msgspec.Struct, gc=False):
             looked for until the create timeout of its kind has passed.
         outputs: What is known of it, None until it is created.
         props: Its properties as last recorded; empty for a deferred call.
+        needs: Numbers of what it depends on, as last recorded.
         updating: The properties of an update that did not report back: the provider may have either.
         destroying: Whether a destroy was begun that did not report back.
         attempts: How often destroying it failed.
@@ -45,6 +46,7 @@ class Live(msgspec.Struct, gc=False):
     settled: bool = False
     outputs: dict[str, Any] | None = None
     props: dict[str, Any] = {}
+    needs: tuple[int, ...] = ()
     updating: dict[str, Any] | None = None
     destroying: bool = False
     attempts: int = 0
@@ -88,7 +90,9 @@ def fold(records: Iterable[Record], before: LiveState | None = None) -> LiveStat
             case Kept():
                 state.kept.append(record)
             case Intent():
-                known[record.seq] = state.live[record.seq] = Live(record, props=record.props)
+                known[record.seq] = state.live[record.seq] = Live(
+                    record, props=record.props, needs=record.needs
+                )
             case Deferred():
                 known[record.seq] = state.live[record.seq] = Live(record, settled=True)
             case _:
@@ -111,12 +115,16 @@ def _apply(
             entry.updating = None
             if record.props is not None:
                 entry.props = record.props
+            if record.needs is not None:
+                entry.needs = record.needs
             state.live[record.seq] = entry
         case CreateFailed():
             entry.settled = record.settled
             entry.error = record.error
         case Updating():
             entry.updating = record.props
+            if record.needs is not None:
+                entry.needs = record.needs
         case Destroying():
             entry.destroying = True
         case DestroyFailed():

@@ -37,6 +37,8 @@ class World:
 
     Attributes:
         alive: Names of what exists.
+        uses: What each of them uses, by name.
+        missed: Which of them was used by what, when it was unmade.
         plan: Words like ``create before``: what the hooks of the next things do, by id.
         stubborn: How often the destroy of a name still fails.
         dying: Called when the process dies: takes down what is on the disk in that moment.
@@ -44,6 +46,8 @@ class World:
 
     def __init__(self) -> None:
         self.alive: set[str] = set()
+        self.uses: dict[str, set[str]] = {}
+        self.missed: set[str] = set()
         self.plan: dict[str, str] = {}
         self.stubborn: Counter[str] = Counter()
         self.dead = False
@@ -55,12 +59,15 @@ class World:
         if not self.dead:
             assert resource.name not in self.alive, f"{resource.name} was made twice"
             self.alive.add(resource.name)
+            self.uses[resource.name] = _names_used(resource)
         self._maybe(plan, "after")
 
     def change(self, resource: Resource) -> None:
         plan = self.plan.pop(resource.id, "")
         self._maybe(plan, "before")
         assert self.dead or resource.name in self.alive, f"{resource.name} is changed but not there"
+        if not self.dead:
+            self.uses[resource.name] = _names_used(resource)
         self._maybe(plan, "after")
 
     def unmake(self, name: str) -> None:
@@ -71,9 +78,24 @@ class World:
             raise Refused("still in use")
         if self.plan.get(name) == "crash at destroy":
             del self.plan[name]
-            self.alive.discard(name)
+            self._remove(name)
             self.die()
-        self.alive.discard(name)
+        self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        if name in self.alive:
+            self.alive.discard(name)
+            users = {user for user in self.alive if name in self.uses.get(user, ())}
+            self.missed |= {f"{user} misses {name}" for user in users - self._used_by(name)}
+
+    def _used_by(self, name: str) -> set[str]:
+        """Return everything that *name* uses, directly or through others; what uses it back has no order."""
+        found: set[str] = set()
+        more = {name}
+        while more:
+            found |= more
+            more = {used for user in more for used in self.uses.get(user, ())} - found
+        return found
 
     def die(self) -> None:
         """End the process: from here on nothing that it does has any effect."""
@@ -88,6 +110,10 @@ class World:
             raise ConnectionError(plan)
         if plan == f"crash {moment}":
             self.die()
+
+
+def _names_used(resource: Any) -> set[str]:
+    return {other.name for other in resource.uses}
 
 
 _worlds = [World()]

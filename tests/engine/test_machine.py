@@ -217,6 +217,10 @@ class Programs(RuleBasedStateMachine):
         named = set().union(*map(recorded, self.dead), self.process.names if self.process else ())
         assert self.world.alive <= named
 
+    @invariant()
+    def nothing_was_unmade_that_something_else_used(self) -> None:
+        assert self.world.missed == set()
+
     def attempt(self, act: Callable[[], Any]) -> Any:
         """Return what *act* returns; None if it failed as it may, or the process died over it."""
         try:
@@ -257,6 +261,7 @@ class Programs(RuleBasedStateMachine):
                 reap(folder)
                 assert not folder.exists()
             assert self.world.alive == set()
+            assert self.world.missed == set()
         finally:
             self.patch.undo()
             shutil.rmtree(self.folder)

@@ -52,6 +52,20 @@ def test_an_update_that_reported_back_replaces_what_is_known() -> None:
     )
 
 
+def test_an_update_replaces_what_is_needed_and_until_it_reports_back_both_are() -> None:
+    records: list[Record] = [
+        intent(3, needs=(1,)),
+        Created(3, {}),
+        Updating(3, {"location": "apac"}, needs=(1, 2)),
+    ]
+
+    during = fold(records).live[3]
+    after = fold([*records, Created(3, {}, props={"location": "apac"}, needs=(2,))]).live[3]
+
+    assert during.needs == (1, 2)
+    assert after.needs == (2,)
+
+
 def test_a_create_that_was_cut_off_is_not_settled() -> None:
     cut = fold([intent(1), CreateFailed(1, "cancelled", settled=False)]).live[1]
     answered = fold([intent(1), CreateFailed(1, "ValueError: no", settled=True)]).live[1]

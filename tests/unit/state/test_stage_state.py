@@ -300,20 +300,21 @@ props = st.dictionaries(
     words, st.none() | st.integers(-3, 3) | st.lists(words, max_size=2), max_size=2
 )
 kinds = st.sampled_from(["bucket", "queue"])
+needs = st.lists(numbers, max_size=2).map(tuple)
 any_record: st.SearchStrategy[Record] = st.one_of(
     st.builds(KindSeen, kinds, words, words, words, st.booleans(), moments),
     st.builds(
         Intent,
         *(numbers, places, kinds, words, words, words, props),
-        st.lists(numbers, max_size=2).map(tuple),
+        needs,
         *(st.integers(0, 4), moments, words, words),
     ),
     st.builds(
         Deferred, numbers, places, *(words,) * 3, st.lists(words, max_size=2), props, at=moments
     ),
-    st.builds(Created, numbers, props, st.none() | props, moments),
+    st.builds(Created, numbers, props, st.none() | props, moments, st.none() | needs),
     st.builds(CreateFailed, numbers, words, st.booleans()),
-    st.builds(Updating, numbers, props),
+    st.builds(Updating, numbers, props, st.none() | needs),
     st.builds(Destroying, numbers),
     st.builds(Destroyed, numbers),
     st.builds(DestroyFailed, numbers, words, numbers),
