@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_alchemy.cloudflare.kv import KVNamespace
     from pytest_alchemy.cloudflare.queue import Queue, QueueMessage
     from pytest_alchemy.cloudflare.r2 import R2Bucket
+    from pytest_alchemy.cloudflare.worker import Worker
 
 __all__ = [
     "CloudflareError",
@@ -36,6 +37,7 @@ __all__ = [
     "QueueConsumedError",
     "QueueMessage",
     "R2Bucket",
+    "Worker",
 ]
 
 _HOME = {
@@ -51,6 +53,7 @@ _HOME = {
     "QueueConsumedError": "errors",
     "QueueMessage": "queue",
     "R2Bucket": "r2",
+    "Worker": "worker",
 }
 
 

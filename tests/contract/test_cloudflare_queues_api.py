@@ -218,6 +218,7 @@ def test_a_consumer_can_be_made_found_changed_and_deleted(api: Api, queue: Queue
 def test_a_worker_consumer_is_told_under_both_names(api: Api, queue: Queues) -> None:
     from pytest_alchemy.cloudflare.fake import queues
 
+    api.worker("shop", "export default { async queue(batch) {} }")
     body = {"type": "worker", "script_name": "shop"}
     made = api.result("POST", f"{queue.path}/consumers", body)
 

@@ -11,7 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from pytest_alchemy.cloudflare.fake import d1, identity, kv, queues, r2
+from pytest_alchemy.cloudflare.fake import d1, identity, kv, queues, r2, workers
 from pytest_alchemy.cloudflare.fake.faults import Fault, Faults, fault_response
 from pytest_alchemy.cloudflare.fake.jail import TIME_LIMIT
 from pytest_alchemy.cloudflare.fake.product import InventoryItem, Product
@@ -21,6 +21,7 @@ from pytest_alchemy.cloudflare.fake.wire import Refusal, Request, Response, enve
 
 PRODUCTS: tuple[Product, ...] = (
     identity.PRODUCT,
+    workers.PRODUCT,
     queues.PRODUCT,
     r2.PRODUCT,
     d1.PRODUCT,
@@ -110,6 +111,17 @@ class FakeAccount:
             if fault.acts:
                 self._answer(request)
             return fault.response
+
+    def visit(self, host: str) -> Response | None:
+        """
+        Answer a request to *host* if it is below the account's subdomain of workers.dev, None if it is not.
+
+        Scripts are not run: a worker that is there answers 501, with the reason.
+        """
+        if not self._close.alive:
+            return None
+        with self._lock, self._current_storage().transaction(writes=False):
+            return workers.visited(self._storage, host)
 
     def inventory(self) -> list[InventoryItem]:
         """Return everything that is alive in the account, oldest first within each product."""

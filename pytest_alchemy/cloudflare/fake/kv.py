@@ -25,6 +25,7 @@ from pytest_alchemy.cloudflare.fake.wire import (
     object_of,
     page_size,
 )
+from pytest_alchemy.cloudflare.fake.worker_bindings import bound_workers
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS kv_namespaces (
@@ -104,7 +105,12 @@ def _rename(call: Call) -> Reply:
 
 
 def _delete(call: Call) -> Reply:
-    _discard(call.storage, _namespace(call)[0])
+    id, _ = _namespace(call)
+    if scripts := bound_workers(call.storage, "kv_namespace", id):
+        raise Refusal(
+            400, 10052, f"remove: 'namespace has associated scripts: {', '.join(scripts)}'"
+        )
+    _discard(call.storage, id)
     return Reply(None)
 
 

@@ -330,6 +330,8 @@ def _wanted_consumer(
     script = body.get("script_name", body.get("script", before.get("script")))
     if kind == "worker" and (not isinstance(script, str) or not script):
         raise Refusal(400, BAD_BODY, "script_name is required")
+    if kind == "worker":
+        _check_handler(call.storage, str(script))
     dead_letters = body.get("dead_letter_queue", before.get("dead_letters"))
     if not isinstance(dead_letters, str | None):
         raise Refusal(400, BAD_BODY, "dead_letter_queue has to be the name of a queue")
@@ -342,6 +344,23 @@ def _wanted_consumer(
         for name, (default, least, most) in _SETTINGS[kind].items()
     }
     return kind, script if kind == "worker" else None, dead_letters or None, json.dumps(settings)
+
+
+def _check_handler(storage: Storage, script: str) -> None:
+    row = _first(
+        storage,
+        "SELECT handlers FROM workers JOIN worker_versions ON worker_versions.id = deployed WHERE name = ?",
+        script,
+    )
+    if row is None:
+        raise Refusal(404, 10007, "This Worker does not exist on your account.")
+    if "queue" not in json.loads(row[0]):
+        raise no_handler(script)
+
+
+def no_handler(script: str) -> Refusal:
+    """Return the refusal for a consumer that would not know what to do with a message."""
+    return Refusal(400, 11001, f"Queue consumer {script} is missing a `queue` handler.")
 
 
 def _first(storage: Storage, sql: str, argument: str) -> Any:

@@ -2,16 +2,17 @@
 Two ways for httpx clients of this process to reach a fake account.
 
 * `transport_for` is for a client of our own: a respx router that is never started, so nothing global changes.
-* `answering` is for everybody else's clients: while it is open, whatever httpx sends to ``api.cloudflare.com`` is
-  answered by the account. It stands below the clients and above their connections, for that one host only, so a
-  user's own respx mocks for other hosts work as ever, whenever they were started. For this one host the account
-  goes before a respx route; to answer differently, use `FakeAccount.fail`. Clients with a transport of their own
-  (an ``httpx.MockTransport``, say) never reach the network and are left alone.
+* `answering` is for everybody else's clients: while it is open, whatever httpx sends to ``api.cloudflare.com`` or to a
+  worker of the account is answered by the account. It stands below the clients and above their connections, for these
+  hosts only, so a user's own respx mocks for other hosts work as ever, whenever they were started. For the API's host
+  the account goes before a respx route; to answer differently, use `FakeAccount.fail`. Clients with a transport of
+  their own (an ``httpx.MockTransport``, say) never reach the network and are left alone.
 """
 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,7 @@ from pytest_alchemy.cloudflare.fake.account import FakeAccount
 from pytest_alchemy.cloudflare.fake.wire import Request, Response
 
 HOST = "api.cloudflare.com"
+_WORKERS = ".workers.dev"
 
 _MOST_CALLS = 500
 
@@ -56,7 +58,7 @@ def answering(account: FakeAccount, host: str = HOST) -> Iterator[FakeAccount]:
     """
     entry = (host, account)
     with _lock:
-        if not _open:
+        if not (_open or _at_home):
             _patch()
         _open.append(entry)
     try:
@@ -65,8 +67,20 @@ def answering(account: FakeAccount, host: str = HOST) -> Iterator[FakeAccount]:
         with _lock:
             # Identity, not equality: another block may be open with the same pair.
             del _open[next(i for i in reversed(range(len(_open))) if _open[i] is entry)]
-            if not _open:
+            if not (_open or _at_home):
                 _unpatch()
+
+
+def keep_at_home(account: FakeAccount) -> None:
+    """
+    Let *account*, for as long as it lives, answer whatever any httpx client of this process sends to its workers.
+
+    Their addresses look like public ones; without this, a test that calls one would leave the machine.
+    """
+    with _lock:
+        if not (_open or _at_home):
+            _patch()
+        _at_home.add(account)
 
 
 def from_httpx(request: httpx.Request) -> Request:
@@ -83,14 +97,22 @@ def to_httpx(response: Response) -> httpx.Response:
 
 _lock = threading.Lock()
 _open: list[tuple[str, FakeAccount]] = []
+_at_home: weakref.WeakSet[FakeAccount] = weakref.WeakSet()
 # What stood in the classes before; another library may have put its own there before us.
 _originals: list[tuple[type, str, Callable[..., Any], Callable[..., Any]]] = []
 
 
-def _account_for(request: httpx.Request) -> FakeAccount | None:
-    for host, account in reversed(_open):
-        if request.url.host == host:
-            return account
+def _answer(request: httpx.Request) -> Callable[[], httpx.Response] | None:
+    """Return what gives the answer to *request* once its body is read, None if it is none of ours."""
+    host = request.url.host
+    for known, account in reversed(_open):
+        if host == known:
+            return lambda: to_httpx(account.handle(from_httpx(request)))
+    if host.endswith(_WORKERS):
+        for account in [*(account for _, account in reversed(_open)), *_at_home]:
+            page = account.visit(host)
+            if page is not None:
+                return lambda: to_httpx(page)
     return None
 
 
@@ -99,20 +121,20 @@ def _patch() -> None:
     asend = httpx.AsyncHTTPTransport.handle_async_request
 
     def handle_request(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
-        account = _account_for(request)
-        if account is None:
+        answer = _answer(request)
+        if answer is None:
             return send(self, request)
         request.read()
-        return to_httpx(account.handle(from_httpx(request)))
+        return answer()
 
     async def handle_async_request(
         self: httpx.AsyncHTTPTransport, request: httpx.Request
     ) -> httpx.Response:
-        account = _account_for(request)
-        if account is None:
+        answer = _answer(request)
+        if answer is None:
             return await asend(self, request)
         await request.aread()
-        return to_httpx(account.handle(from_httpx(request)))
+        return answer()
 
     _replace(httpx.HTTPTransport, "handle_request", send, handle_request)
     _replace(httpx.AsyncHTTPTransport, "handle_async_request", asend, handle_async_request)

@@ -83,6 +83,17 @@ class Api:
         """Make a KV namespace and return its id."""
         return str(self.result("POST", "@/storage/kv/namespaces", {"title": title})["id"])
 
+    def worker(self, name: str, script: str) -> None:
+        """Deploy a worker of one module."""
+        metadata = json.dumps({"main_module": "worker.js"})
+        files = {
+            "metadata": (None, metadata, "application/json"),
+            "worker.js": ("worker.js", script, "application/javascript+module"),
+        }
+        form = httpx.Request("PUT", "https://api.invalid", files=files)
+        headers = {"content-type": form.headers["content-type"]}
+        self.result("PUT", f"@/workers/scripts/{name}", body=form.read(), headers=headers)
+
 
 def make_api(door: str, folder: Path) -> Api:
     """Return a caller that goes through *door*."""

@@ -11,9 +11,12 @@ import httpx
 import pytest
 import respx
 
+from pytest_alchemy.cloudflare import Worker
 from pytest_alchemy.cloudflare.fake import FakeAccount, FakeCloudflare
-from pytest_alchemy.cloudflare.fake.respx_door import answering, transport_for
+from pytest_alchemy.cloudflare.fake.respx_door import answering, keep_at_home, transport_for
 from pytest_alchemy.settings import Settings
+from tests.unit.cloudflare.api import Api
+from tests.unit.cloudflare.scopes import open_scope
 
 USER = "https://api.cloudflare.com/client/v4/user"
 
@@ -177,6 +180,60 @@ def test_for_cloudflare_itself_the_account_goes_before_a_mock(account: FakeAccou
     assert route.call_count == 1
 
 
+def worker_url(account: FakeAccount, name: str = "api") -> str:
+    """Deploy a worker, show it, and return its address."""
+    api = Api(account)
+    api.worker(name, "export default { fetch() {} }")
+    api.result("POST", f"@/workers/scripts/{name}/subdomain", {"enabled": True})
+    return f"https://{name}.{api.result('GET', '@/workers/subdomain')['subdomain']}.workers.dev/"
+
+
+def test_a_fake_worker_answers_that_it_is_not_run_and_others_are_left_alone(
+    account: FakeAccount,
+) -> None:
+    url = worker_url(account)
+    before = httpx.Client()
+
+    async def program() -> int:
+        async with httpx.AsyncClient() as client:
+            return (await client.post(url, content=b"x")).status_code
+
+    with before, answering(account), respx.mock as mock:
+        mock.get("https://api.somebody.workers.dev/").respond(202)
+        answers = [
+            before.get(url).status_code,
+            httpx.get(url.replace("api", "missing", 1)).status_code,
+            httpx.get("https://api.somebody.workers.dev/").status_code,
+            asyncio.run(program()),
+        ]
+
+    assert answers == [501, 404, 202, 501]
+
+
+def test_a_worker_made_in_a_scope_never_leaves_the_machine_even_without_the_fixture() -> None:
+    scope = open_scope(Settings(app="shop", stage="test"))
+    worker = scope.create(Worker("api", script="export default { fetch() {} }"))
+
+    there = httpx.get(f"{worker.url}/path?query")
+    scope.destroy()
+    gone = httpx.get(worker.url)
+
+    assert (there.status_code, gone.status_code) == (501, 404)
+    assert "keeps its script but does not run it" in there.text
+    assert "No Worker of this fake account is shown at" in gone.text
+
+
+def test_the_workers_of_a_closed_account_are_nobody_s(account: FakeAccount) -> None:
+    url = worker_url(account)
+    keep_at_home(account)
+    account.close()
+
+    with respx.mock as mock:
+        mock.get(url).respond(202)
+
+        assert httpx.get(url).status_code == 202
+
+
 def test_blocks_nest_and_the_innermost_answers(account: FakeAccount) -> None:
     inner = FakeAccount()
     original = (httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request)
@@ -185,7 +242,6 @@ def test_blocks_nest_and_the_innermost_answers(account: FakeAccount) -> None:
         with answering(inner), answering(inner):
             assert httpx.get(USER, headers=bearer(inner)).status_code == 200
         assert httpx.get(USER, headers=bearer(account)).status_code == 200
-        assert httpx.HTTPTransport.handle_request is not original[0]
 
     assert (
         httpx.HTTPTransport.handle_request,
