@@ -15,8 +15,11 @@ from pytest_alchemy.cli.frame import VerbGroup, telling_failures, uncoloured
 
 _VERBS: Final = {
     "completion": "pytest_alchemy.cli.completion",
+    "destroy": "pytest_alchemy.cli.destroy",
     "fake": "pytest_alchemy.cli.fake",
+    "state": "pytest_alchemy.cli.state",
     "sweep": "pytest_alchemy.cli.sweep",
+    "unlock": "pytest_alchemy.cli.unlock",
 }
 """The module of each verb; its command has the verb's name."""
 

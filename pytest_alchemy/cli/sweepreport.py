@@ -66,15 +66,7 @@ class TextReport:
 
     def became(self, outcome: Outcome) -> None:
         self._outcomes[outcome.what] += 1
-        if is_quiet() and outcome.what != "left":
-            return
-        click.secho(
-            f"{outcome.what.upper()} {_thing(outcome.kind, outcome.id, outcome.name)}"
-            + (f" in {one_line(outcome.place)}" if outcome.place else ""),
-            fg=_COLOURS[outcome.what],
-        )
-        if outcome.reason:
-            click.echo(_INDENT + one_line(outcome.reason, 600))
+        tell_outcome(outcome)
 
     def refused(self, reason: str) -> None:
         self._is_refused = True
@@ -83,9 +75,7 @@ class TextReport:
     def end(self) -> int:
         found = self._findings
         if self._yes and not self._is_refused and not is_quiet():
-            total = self._outcomes
-            told = [f"{total[what]} {what}" for what in _COLOURS if total[what]]
-            click.echo(", ".join(told) or _nothing(found))
+            click.echo(totals(self._outcomes) or _nothing(found))
         elif not self._yes:
             for line in _summary(found, self._command):
                 click.echo(line)
@@ -122,13 +112,39 @@ class JsonReport:
     def end(self) -> int:
         left = sum(outcome.what == "left" for outcome in self._outcomes)
         code = _exit_code(self._findings, left=left, refused=self._is_refused)
-        fields = ("what", "kind", "id", "name", "place", "reason")
-        self._document["outcomes"] = [
-            {field: getattr(outcome, field) for field in fields} for outcome in self._outcomes
-        ]
+        self._document["outcomes"] = [outcome_data(outcome) for outcome in self._outcomes]
         self._document["exit_code"] = code
         print_json(self._document)
         return code
+
+
+def tell_outcome(outcome: Outcome) -> None:
+    """Print what became of one thing, and why it is still there; under ``--quiet`` only what is left."""
+    if is_quiet() and outcome.what != "left":
+        return
+    click.secho(
+        f"{outcome.what.upper()} {shown(outcome.kind, outcome.id, outcome.name)}"
+        + (f" in {one_line(outcome.place)}" if outcome.place else ""),
+        fg=_COLOURS[outcome.what],
+    )
+    if outcome.reason:
+        click.echo(_INDENT + one_line(outcome.reason, 600))
+
+
+def totals(outcomes: Counter[str]) -> str:
+    """
+    Return how much became of what; empty if nothing did.
+
+    >>> totals(Counter(left=1, destroyed=2))
+    '2 destroyed, 1 left'
+    """
+    return ", ".join(f"{outcomes[what]} {what}" for what in _COLOURS if outcomes[what])
+
+
+def outcome_data(outcome: Outcome) -> dict[str, str]:
+    """Return what became of one thing as plain data."""
+    fields = ("what", "kind", "id", "name", "place", "reason")
+    return {field: getattr(outcome, field) for field in fields}
 
 
 def _exit_code(findings: Findings, *, left: int, refused: bool) -> int:
@@ -202,12 +218,13 @@ def _fate(stage: FoundStage) -> str:
 
 def _bullet(thing: Thing) -> str:
     made = f" made by {one_line(thing.test or thing.where)}" if thing.test or thing.where else ""
-    return _thing(thing.kind, thing.id, thing.name) + made
+    return shown(thing.kind, thing.id, thing.name) + made
 
 
-def _thing(kind: str, id: str, name: str) -> str:
-    shown = f"{one_line(kind)} {one_line(id)}"
-    return shown if kind == "deferred" or name in ("", id) else f"{shown} ({one_line(name)})"
+def shown(kind: str, id: str, name: str) -> str:
+    """Return how a thing is called, with its physical name: ``D1Database orders (my-app-prod-orders-x7)``."""
+    title = f"{one_line(kind)} {one_line(id)}"
+    return title if kind == "deferred" or name in ("", id) else f"{title} ({one_line(name)})"
 
 
 def _name_line(name: FoundName) -> str:
@@ -253,16 +270,17 @@ def _stage_data(stage: FoundStage) -> dict[str, Any]:
         "folder": str(stage.folder),
         "destroy": not stage.why_not,
         "reason": stage.why_not,
-        "last_used": _time(stage.used),
+        "last_used": time_data(stage.used),
         "recorded_by": stage.by,
         "foreign": stage.foreign,
         "damaged": stage.damaged,
         "imports": list(stage.imports),
-        "resources": [_thing_data(thing, destroy=thing in doomed) for thing in stage.things],
+        "resources": [{**thing_data(thing), "destroy": thing in doomed} for thing in stage.things],
     }
 
 
-def _thing_data(thing: Thing, *, destroy: bool) -> dict[str, Any]:
+def thing_data(thing: Thing) -> dict[str, Any]:
+    """Return what is recorded of a thing as plain data."""
     return {
         "kind": thing.kind,
         "id": thing.id,
@@ -271,9 +289,8 @@ def _thing_data(thing: Thing, *, destroy: bool) -> dict[str, Any]:
         "test": thing.test,
         "where": thing.where,
         "world": thing.world,
-        "made": _time(thing.at),
-        "kept_until": _time(thing.kept_until),
-        "destroy": destroy,
+        "made": time_data(thing.at),
+        "kept_until": time_data(thing.kept_until),
     }
 
 
@@ -283,11 +300,12 @@ def _name_data(name: FoundName) -> dict[str, Any]:
         "name": name.name,
         "world": name.world,
         "run": name.run,
-        "wanted_until": _time(name.expires),
+        "wanted_until": time_data(name.expires),
         "destroy": not name.why_not,
         "reason": name.why_not,
     }
 
 
-def _time(at: float) -> str | None:
+def time_data(at: float) -> str | None:
+    """Return a moment, in seconds since the epoch, in ISO format; None for 0."""
     return clock.instant(at).isoformat(timespec="seconds") if at else None

@@ -1,23 +1,22 @@
 """
-Reap one dead stage in a process of its own: ``python -m pytest_alchemy.recovery SECONDS FOLDER``.
+Reap one dead stage in a process of its own: ``python -m pytest_alchemy.recovery FOLDER [--timeout SECONDS]``.
 
-Waits that long for the stage's lock. Prints one JSON object per line, a `Finding` each; one without ``facts`` if
-nothing could be done. The working directory and the import path are those of the dead process, so that its modules
-load as they did there.
+Prints one JSON object per line, a `Finding` each; one without ``facts`` if nothing could be done. The working
+directory and the import path are those of the dead process, so that its modules load as they did there.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import sys
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
-
 from pytest_alchemy.errors import AlchemyError, StageLockedError
-from pytest_alchemy.records import StageOpened
 from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
+from pytest_alchemy.recovery.footing import take_footing
 from pytest_alchemy.state.keys import user_key
 
 # What the loaded modules print must not stand between our lines.
@@ -25,12 +24,16 @@ _OUT = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(2, 1)
 
 
-def main(timeout: str, folder: str) -> int:
-    """Run the program with these arguments and return its exit code."""
+def main() -> int:
+    """Run the program and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m pytest_alchemy.recovery")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--timeout", type=float, default=0.0)
+    arguments = parser.parse_args()
     try:
-        _reap(Path(folder), float(timeout))
+        _reap(arguments.folder, arguments.timeout)
     except FileNotFoundError:
-        if os.path.isdir(folder):
+        if arguments.folder.is_dir():
             raise
         # Somebody else was faster: nothing is left to do.
     except StageLockedError as error:
@@ -44,24 +47,16 @@ def _reap(folder: Path, timeout: float) -> None:
     lock = lock_of(folder, timeout=timeout)
     dead = DeadStage(folder, user_key())
     for book in dead.read().books.values():
-        _become_owner(book.header)
+        take_footing(book.header)
         break
     for finding in dead.reap(lock):
         _say(what=finding.what, reason=finding.reason, facts=finding.facts)
 
 
-def _become_owner(header: StageOpened) -> None:
-    """Take on the working directory and import path of the process that died."""
-    ours = (path for path in sys.path if path not in header.import_path)
-    sys.path[:] = [*header.import_path, *ours]
-    if os.path.isdir(header.folder):
-        os.chdir(header.folder)
-
-
 def _say(**line: object) -> None:
     with suppress(BrokenPipeError):  # nobody listens any more, but the work goes on
-        print(msgspec.json.encode(line).decode(), file=_OUT, flush=True)
+        print(json.dumps(line), file=_OUT, flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

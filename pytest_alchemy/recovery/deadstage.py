@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +25,18 @@ from pytest_alchemy.kinds import Kind
 from pytest_alchemy.lifecycle import summary
 from pytest_alchemy.loading import load_function, load_kind
 from pytest_alchemy.names import Run, resource_key
-from pytest_alchemy.records import Deferred, Intent, KindSeen, StageOpened
+from pytest_alchemy.records import (
+    Deferred,
+    Destroyed,
+    Destroying,
+    Intent,
+    KindSeen,
+    Record,
+    StageOpened,
+)
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
-from pytest_alchemy.settings import Settings
+from pytest_alchemy.settings import Settings, Strategy
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.filestore import FileStore, remove_stage
 from pytest_alchemy.state.fold import Live
@@ -35,6 +44,7 @@ from pytest_alchemy.state.folders import ACCOUNT, JOURNALS, LOCK, LOG
 from pytest_alchemy.state.journal import FileJournal
 from pytest_alchemy.state.locks import Holder, StageLock
 from pytest_alchemy.state.stagestate import Book, StageState, load_stage, publish
+from pytest_alchemy.store import Segment
 from pytest_alchemy.teardown import Failure, Teardown
 
 LOOK_AGAIN = 0.25
@@ -57,6 +67,10 @@ class Finding:
     reason: str = ""
 
 
+Tell = Callable[[Finding], None]
+"""Is told what happens to one thing."""
+
+
 @dataclass(slots=True)
 class _Book:
     """What was recorded under one numbering, and the stage as it was then."""
@@ -65,6 +79,7 @@ class _Book:
     stage: Stage
     scopes: dict[tuple[str, ...], Scope] = field(default_factory=dict)
     entries: dict[int, Entry] = field(default_factory=dict)
+    things: dict[int, Owned] = field(default_factory=dict)
 
     def connect(self) -> None:
         """Tell the entries what they need, once all of them are there."""
@@ -80,10 +95,16 @@ class DeadStage:
     Args:
         folder: The stage's folder.
         key: The user's key: what was recorded with another one is not ours to act on.
+        by_hand: Somebody asked for exactly this stage: what is kept in it goes, too, and what outlives its programs
+            goes as they chose (in parallel, or one by one).
+        tell: Told ``destroying`` before and ``reaped`` after something is destroyed, as it happens; where the first
+            is not recorded, in a test's stage, only the second.
     """
 
-    def __init__(self, folder: Path, key: bytes) -> None:
-        self.folder, self._key = folder, key
+    def __init__(
+        self, folder: Path, key: bytes, *, by_hand: bool = False, tell: Tell | None = None
+    ) -> None:
+        self.folder, self._key, self._by_hand, self._tell = folder, key, by_hand, tell
         self._store = FileStore(folder, key)
         self._driver = BlockingDriver()
         self._state: StageState | None = None
@@ -119,30 +140,49 @@ class DeadStage:
         """
         state = self.read()
         for segment in state.segments:  # the last one of a numbering goes on
-            self._go_on(segment.header.lineage, segment.name)
-        self._books = [self._open(lineage, book) for lineage, book in state.books.items()]
-        things: list[Owned] = []
-        left = 0
-        for book in self._books:
-            for live in _needed_first(book.said.live):
-                thing, finding = self._recall(book, live)
-                if finding is not None:
-                    left += 1
-                    yield finding
-                if thing is not None:
-                    things.append(thing)
-            book.connect()
-        things.sort(key=lambda thing: (thing.at, thing.seq))
+            self._go_on(segment)
+        things, findings = self.recall()
+        yield from findings
+        left = len(findings)
         for finding in self._destroy(things):
             left += finding.what == "leaked"
             yield finding
         self._end(lock, clean=not left)
 
+    def recall(self) -> tuple[list[Owned], list[Finding]]:
+        """
+        Return everything that is owned, oldest first, and what of it cannot be rebuilt or is kept; nothing is called.
+
+        Raises:
+            JournalReadError, StateFileError, StateForeignError: As `read`.
+        """
+        state = self.read()
+        self._books = [self._open(lineage, book) for lineage, book in state.books.items()]
+        things: list[Owned] = []
+        findings: list[Finding] = []
+        for book in self._books:
+            for live in _needed_first(book.said.live):
+                thing, finding = self._recall(book, live)
+                if finding is not None:
+                    findings.append(finding)
+                if thing is not None:
+                    book.things[thing.seq] = thing
+                    things.append(thing)
+            book.connect()
+        things.sort(key=lambda thing: (thing.at, thing.seq))
+        return things, findings
+
+    @property
+    def _strategy(self) -> Strategy:
+        """How things are destroyed: what tests left is taken one by one."""
+        lasting = (book.stage for book in self._books if not book.said.header.ephemeral)
+        return next((stage.settings.destroy for stage in lasting), "sequential")
+
     def _destroy(self, things: list[Owned]) -> Iterator[Finding]:
         """Destroy *things* and say what became of each; what has to be waited for is told before, too."""
         told: set[Owned] = set()
         while things:
-            outcome = run_blocking(Teardown(things, self._driver, None).run("sequential"))
+            outcome = run_blocking(Teardown(things, self._driver, None).run(self._strategy))
             failed = {failure.owned: failure for failure in outcome.failures}
             yield from (Finding("reaped", thing.facts()) for thing in things if thing not in failed)
             # What is only needed by something that may still appear gets another turn, too.
@@ -162,12 +202,13 @@ class DeadStage:
             if things:
                 time.sleep(LOOK_AGAIN)
 
-    def _go_on(self, lineage: str, name: str) -> None:
-        before = self._journals.pop(lineage, None)
+    def _go_on(self, segment: Segment) -> None:
+        header = segment.header
+        before = self._journals.pop(header.lineage, None)
         if before is not None:
             before.close()
-        path = self.folder / JOURNALS / name
-        self._journals[lineage] = FileJournal.reopen(path, self._key)
+        path, durable = self.folder / JOURNALS / segment.name, not header.ephemeral
+        self._journals[header.lineage] = FileJournal.reopen(path, self._key, durable=durable)
 
     def _open(self, lineage: str, book: Book) -> _Book:
         header = book.header
@@ -177,10 +218,10 @@ class DeadStage:
             header.stage,
             run,
             Program(folder=header.folder),
-            lambda _: self._journal_of(lineage, header),
+            lambda _: _Telling(self._journal_of(lineage, header), opened.things, self._tell),
             worker=header.worker,
         )
-        return _Book(book, stage)
+        return (opened := _Book(book, stage))
 
     def _journal_of(self, lineage: str, header: StageOpened) -> FileJournal:
         """Return the journal that goes on with the numbers of *lineage*; a new one if all was folded."""
@@ -194,7 +235,7 @@ class DeadStage:
 
     def _recall(self, book: _Book, live: Live) -> tuple[Owned | None, Finding | None]:
         record = live.entry
-        if self.read().kept_until(record.path) > clock.now():
+        if not self._by_hand and self.read().kept_until(record.path) > clock.now():
             return None, Finding("kept", _facts_of(book, record))
         if _died_with_its_account(book, record):
             return None, None
@@ -243,16 +284,29 @@ class DeadStage:
         if clean:
             for turn in self.folder.glob(".turn-*"):
                 turn.unlink(missing_ok=True)
-            import shutil  # nobody waits for it any more
-
             shutil.rmtree(self.folder / ACCOUNT, ignore_errors=True)
             (self.folder / LOG).unlink(missing_ok=True)
             remove_stage(self.folder, lock)
         else:
-            if self.read().kept:
+            if self._by_hand or self.read().kept:
                 with suppress(AlchemyError):  # the journals say it, too
                     publish(self._store, load_stage(self._store))
             lock.release()
+
+
+class _Telling:
+    """A journal that tells what happens to things once it is recorded."""
+
+    def __init__(
+        self, journal: FileJournal, things: Mapping[int, Owned], tell: Tell | None
+    ) -> None:
+        self._journal, self._things, self._tell = journal, things, tell
+
+    def append(self, record: Record) -> None:
+        self._journal.append(record)
+        if self._tell is not None and isinstance(record, (Destroying, Destroyed)):
+            what = "destroying" if isinstance(record, Destroying) else "reaped"
+            self._tell(Finding(what, self._things[record.seq].facts()))
 
 
 def lock_of(folder: Path, *, timeout: float) -> StageLock:

@@ -215,15 +215,16 @@ def _reap(stage: FoundStage, choice: Choice) -> Iterator[Outcome]:
             yield _of_stage("left", stage, line["reason"])
         elif line["what"] in _WHAT:
             is_told = True
-            yield _of_thing(line)
+            yield outcome_of(line["what"], line["facts"], line["reason"])
     if not is_told:  # somebody else was faster, or there was nothing but the folder
         yield _of_stage("gone" if now.things else "destroyed", stage)
 
 
-def _of_thing(line: dict[str, Any]) -> Outcome:
-    facts, what = line["facts"], _WHAT[line["what"]]
-    reason = "" if what == "destroyed" else line["reason"] or "its time is not over"
-    return Outcome(what, facts["kind"], facts["id"], facts["name"], facts["scope"], reason)
+def outcome_of(found: str, facts: dict[str, Any], reason: str) -> Outcome:
+    """Return what became of the thing that *facts* are about, *found* being the word of a `Finding`."""
+    what = _WHAT[found]
+    why = "" if what == "destroyed" else reason or "its time is not over"
+    return Outcome(what, facts["kind"], facts["id"], facts["name"], facts["scope"], why)
 
 
 def _of_stage(what: What, stage: FoundStage, reason: str = "") -> Outcome:

@@ -273,7 +273,7 @@ class FileStore:
         return int(found[1])
 
     def _journals(self) -> list[str]:
-        return _journals_in(self._file(JOURNALS))
+        return journals_in(self._file(JOURNALS))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -316,7 +316,7 @@ class FileStore:
     def _scope_folders(self) -> Iterator[str]:
         if is_link(str(self.folder)):
             raise LinkRefusedError(str(self.folder))
-        return _folders_under(str(self.folder))
+        return folders_under(str(self.folder))
 
     def _file(self, *names: str) -> str:
         return os.path.join(str(self.folder), *names)
@@ -335,18 +335,25 @@ def remove_stage(folder: Path, lock: StageLock) -> bool:
     Returns:
         Whether the folder is gone. Files of others are left alone.
     """
-    for scope in reversed(list(_folders_under(str(folder)))):
+    for scope in reversed(list(folders_under(str(folder)))):
         for name in (STATE, os.path.basename(draft_of(STATE))):
             _unlink(os.path.join(scope, name))
         if scope != str(folder):
             _remove_folder(scope)
     for name in (FENCE, os.path.basename(draft_of(FENCE)), _WRITING):
         _unlink(os.path.join(str(folder), name))
-    journals = [folder / JOURNALS / name for name in _journals_in(str(folder / JOURNALS))]
+    journals = [folder / JOURNALS / name for name in journals_in(str(folder / JOURNALS))]
     return Root(folder.parent.parent).remove_if_empty(folder, journals=journals, lock=lock)
 
 
-def _journals_in(folder: str) -> list[str]:
+def journals_in(folder: str) -> list[str]:
+    """
+    Return the names of the journals in *folder*, none if it is not there.
+
+    Raises:
+        LinkRefusedError: It is a link.
+        StateFolderError: It cannot be read.
+    """
     if is_link(folder):
         raise LinkRefusedError(folder)
     try:
@@ -357,11 +364,11 @@ def _journals_in(folder: str) -> list[str]:
         raise StateFolderError(folder, reason_of(error)) from error
 
 
-def _folders_under(folder: str) -> Iterator[str]:
+def folders_under(folder: str) -> Iterator[str]:
     """Iterate over *folder* and the folders of all scopes in it, each before those inside it; links are passed over."""
     yield folder
     for inside in folders_in(folder):
-        yield from _folders_under(inside)
+        yield from folders_under(inside)
 
 
 def _unlink(path: str) -> None:

@@ -17,9 +17,13 @@ import pytest
 from pytest_alchemy import clock
 from pytest_alchemy.names import NameRule, Run, physical_name
 from pytest_alchemy.records import Created, Intent, KindSeen, Record, StageOpened
+from pytest_alchemy.state.disk import disk
+from pytest_alchemy.state.filestore import FileStore
+from pytest_alchemy.state.fold import Live
 from pytest_alchemy.state.folders import JOURNALS, LOCK, Root
 from pytest_alchemy.state.journal import FileJournal
 from pytest_alchemy.state.keys import HOME_VARIABLE, user_key
+from pytest_alchemy.state.stagestate import load_stage, publish
 
 DAY = 24 * 3600.0
 OTHER_KEY = b"o" * 32
@@ -124,6 +128,34 @@ class Graveyard:
             journal.append(record)
         journal.close()
         return folder
+
+    def note(self, *records: Record, kind: str, stage: str) -> None:
+        """Record more in the stage *stage* of the application, all of it of the class *kind*."""
+        folder = Root(self.root).stage_path("shop", stage)
+        journal = FileJournal.reopen(folder / JOURNALS / "main.jsonl", user_key())
+        for record in (KindSeen(kind.lower(), "kinds", str(self.kinds), kind), *records):
+            journal.append(record)
+        journal.close()
+
+    def write_document(self, folder: Path, number: int) -> None:
+        """Give a stage that owns nothing *number* resources, all of them in its state file."""
+        store = FileStore(folder, user_key())
+        stage = load_stage(store)
+        [book] = stage.books.values()
+        book.kinds["file"] = KindSeen("file", "kinds", str(self.kinds), "File")
+        for seq in range(1, number + 1):
+            intent = Intent(seq, (), "file", f"f{seq}", f"alc-shop-f{seq}", "", {"broken": False})
+            book.live[seq] = Live(
+                intent, created=True, settled=True, outputs={}, props=intent.props
+            )
+        publish(store, stage)
+
+    def wait_for(self, name: str) -> None:
+        """Wait until there is a file called *name* in the project's folder; a minute at most."""
+        give_up = clock.monotonic() + 60
+        while not (self.path / name).exists():
+            assert clock.monotonic() < give_up, f"{name} did not appear"
+            disk.pause(0.01)
 
     def make(
         self, id: str, *, run: str = "k3f9x2ab", expires: float = 0.0, app: str = "shop"

@@ -1,0 +1,102 @@
+"""Which stage a command is about, and what is said when its state cannot be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import click
+
+from pytest_alchemy.errors import JournalCorruptError, StateFileError, StateForeignError
+from pytest_alchemy.recovery.found import Choice, FoundStage, find_stages
+from pytest_alchemy.recovery.roots import nearest_root
+from pytest_alchemy.report.terminal import one_line
+from pytest_alchemy.state.backup import backups_of
+from pytest_alchemy.state.keys import user_key
+
+ANYBODYS: Final = Choice(foreign=True)
+
+root_option = click.option(
+    "--root",
+    type=click.Path(file_okay=False, path_type=Path),
+    callback=lambda _ctx, _param, value: Path(os.path.abspath(value)) if value else None,
+    help="The folder of the stages.  [default: the nearest .alchemy that holds any, here or above]",
+)
+"""The option ``--root``; the verb's function takes it as *root*, absolute, None if it was not given."""
+
+app_option = click.option(
+    "--app", metavar="NAME", help="The application, where the folder holds several."
+)
+"""The option ``--app``."""
+
+
+def stages_under(root: Path | None, app: str | None = None) -> list[FoundStage]:
+    """Return all stages under *root*, else under the nearest root, of one application or of all."""
+    choice = Choice(app, foreign=True)
+    return find_stages(root or nearest_root(Path.cwd()), user_key(), choice)
+
+
+def the_stage(root: Path | None, app: str | None, stage: str) -> FoundStage:
+    """
+    Return the one stage called *stage*.
+
+    Raises:
+        click.ClickException: There is none, or several applications have one.
+    """
+    root = root or nearest_root(Path.cwd())
+    known = find_stages(root, user_key(), ANYBODYS)
+    found = [each for each in known if each.stage == stage and app in (None, each.app)]
+    if len(found) > 1:
+        apps = ", ".join(one_line(each.app) for each in found)
+        raise click.ClickException(
+            f"Several applications have a stage {stage!r}: {apps}.\nName one: --app {found[0].app}"
+        )
+    if not found:
+        asked = f"{app}/{stage}" if app else f"stage {stage!r}"
+        titles = ", ".join(title_of(each) for each in known)
+        raise click.ClickException(
+            f"Nothing is recorded of {asked} under {root}.\n"
+            + (f"Recorded there: {titles}." if known else "Nothing at all is recorded there.")
+        )
+    return found[0]
+
+
+def title_of(stage: FoundStage) -> str:
+    """Return a stage as messages call it: ``my-app/prod``."""
+    return one_line(f"{stage.app}/{stage.stage}")
+
+
+@contextmanager
+def naming_backups(root: Path | None) -> Iterator[None]:
+    """
+    Tell with a state that cannot be used where its last copy is, and how to put that back.
+
+    Raises:
+        click.ClickException: A state file or a journal under *root* is damaged or was edited.
+    """
+    try:
+        yield
+    except (StateFileError, StateForeignError, JournalCorruptError) as error:
+        folder = _stage_of(Path(error.file), root or nearest_root(Path.cwd()))
+        raise click.ClickException(with_backup(str(error), folder)) from error
+
+
+def with_backup(text: str, folder: Path | None) -> str:
+    """Return *text*, and where the last copy of the stage in *folder* is, if there is one."""
+    copies = backups_of(folder) if folder else []
+    if not copies:
+        return text
+    return (
+        f"{text}\nIts last copy is {copies[-1]}; put it back with: cp -r {copies[-1]}/. {folder}/"
+    )
+
+
+def _stage_of(file: Path, root: Path) -> Path | None:
+    try:
+        app, stage, *_ = file.relative_to(root).parts
+    except ValueError:  # it lies elsewhere
+        return None
+    return root / app / stage

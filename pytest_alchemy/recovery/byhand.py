@@ -1,0 +1,49 @@
+"""Destroying one stage because somebody asked for it: from its state alone, be its program there or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pytest_alchemy.recovery.deadstage import DeadStage, Finding, Tell, lock_of
+from pytest_alchemy.recovery.footing import take_footing
+from pytest_alchemy.state.backup import back_up
+
+
+def destroy_by_hand(
+    folder: Path,
+    key: bytes,
+    *,
+    tell: Tell | None = None,
+    saved: Callable[[Path], object] = lambda _: None,
+    lock_timeout: float = 0.0,
+) -> Iterator[Finding]:
+    """
+    Destroy everything in the stage in *folder*, also what is kept, and say what became of each thing.
+
+    This process takes on the working directory and the import path of the stage's program. An interrupt leaves the
+    records true: what is not destroyed yet is destroyed the next time.
+
+    Args:
+        folder: The stage's folder, which is gone when all is.
+        key: The user's key.
+        tell: Told what happens as it happens, maybe from several threads.
+        saved: Given the copy of the state that is made before anything is called.
+        lock_timeout: How long to wait for the owner of the stage, in seconds.
+
+    Raises:
+        StageLockedError: Its owner lives.
+        StateFileError, JournalReadError, StateForeignError: What is recorded cannot be trusted or read; nothing was
+            called.
+        StateFolderError: No copy could be made; nothing was called.
+    """
+    lock = lock_of(folder, timeout=lock_timeout)
+    try:
+        dead = DeadStage(folder, key, by_hand=True, tell=tell)
+        headers = [book.header for book in dead.read().books.values()]
+        saved(back_up(folder))
+        if headers:
+            take_footing(headers[-1])
+        yield from dead.reap(lock)
+    finally:
+        lock.release()
