@@ -8,20 +8,28 @@ blocking code runs on one background loop of this process.
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import contextvars
 import inspect
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pytest_alchemy import clock
 from pytest_alchemy.errors import BlockingCallError
+from pytest_alchemy.late import Late
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent import futures
+
+    Loop = asyncio.AbstractEventLoop
+else:
+    asyncio = Late("asyncio")
+    futures = Late("concurrent.futures")
+    Loop = Any
 
 T = TypeVar("T")
-Loop = asyncio.AbstractEventLoop
 Hook = Callable[[], Any]
 
 _async_hook = contextvars.ContextVar("alchemy_async_hook", default=False)
@@ -88,9 +96,7 @@ class Driver(Protocol):
             TimeoutError: The time is over; the coroutine was cancelled.
         """
 
-    async def wait(
-        self, future: concurrent.futures.Future[None], timeout: float | None = None
-    ) -> None:
+    async def wait(self, future: futures.Future[None], timeout: float | None = None) -> None:
         """
         Wait until *future* is done.
 
@@ -123,9 +129,7 @@ class BlockingDriver:
             loop = background_loop()
         return _wait_on(result, loop, timeout), loop
 
-    async def wait(
-        self, future: concurrent.futures.Future[None], timeout: float | None = None
-    ) -> None:
+    async def wait(self, future: futures.Future[None], timeout: float | None = None) -> None:
         future.result(timeout)
 
     async def aside(self, blocking: Callable[[], T]) -> T:
@@ -143,7 +147,7 @@ class AsyncDriver:
         threads: Where plain hooks run, so that several can run at once; None for the loop's own thread.
     """
 
-    def __init__(self, threads: concurrent.futures.Executor | None = None) -> None:
+    def __init__(self, threads: futures.Executor | DaemonThreads | None = None) -> None:
         self.threads = threads
 
     async def call(
@@ -160,8 +164,8 @@ class AsyncDriver:
             return await asyncio.wait_for(elsewhere, timeout), loop
         if self.threads is not None and not inspect.iscoroutinefunction(function):
             context = contextvars.copy_context()
-            thread = here.run_in_executor(self.threads, context.run, call_hook, hook, False)
-            result = await asyncio.wait_for(thread, timeout)
+            thread = self.threads.submit(context.run, call_hook, hook, False)
+            result = await asyncio.wait_for(asyncio.wrap_future(thread), timeout)
         else:
             result = call_hook(hook, may_await=True)
         if result is None or not inspect.isawaitable(result):
@@ -171,9 +175,7 @@ class AsyncDriver:
         async with asyncio.timeout(timeout):  # unlike `wait_for` it makes no task
             return await result, here
 
-    async def wait(
-        self, future: concurrent.futures.Future[None], timeout: float | None = None
-    ) -> None:
+    async def wait(self, future: futures.Future[None], timeout: float | None = None) -> None:
         # Shielded: others wait for the same future, and one of them that is cancelled must not cancel it.
         await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), timeout)
 
@@ -184,14 +186,12 @@ class AsyncDriver:
         await asyncio.sleep(seconds)
 
 
-class DaemonThreads(concurrent.futures.Executor):
+class DaemonThreads:
     """A thread for each call; one that hangs is left behind, and keeps nobody waiting at the end of the process."""
 
-    def submit(
-        self, function: Callable[..., T], /, *args: Any, **kwargs: Any
-    ) -> concurrent.futures.Future[T]:
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> futures.Future[T]:
         """Call *function* in a thread of its own."""
-        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        future: futures.Future[T] = futures.Future()
 
         def run() -> None:
             if not future.set_running_or_notify_cancel():
@@ -264,7 +264,7 @@ def _wait_on(awaitable: Awaitable[T], loop: Loop, timeout: float | None) -> T:
         future.cancel()
 
 
-def _submit(awaitable: Awaitable[T], loop: Loop) -> concurrent.futures.Future[T]:
+def _submit(awaitable: Awaitable[T], loop: Loop) -> futures.Future[T]:
     """
     Run *awaitable* on *loop*, in a copy of this thread's context.
 
@@ -273,7 +273,7 @@ def _submit(awaitable: Awaitable[T], loop: Loop) -> concurrent.futures.Future[T]
     Returns:
         What becomes of it; cancelling this cancels it.
     """
-    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    future: futures.Future[T] = futures.Future()
     task: list[asyncio.Task[None]] = []
 
     async def run() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import sys
 import types
@@ -207,6 +206,8 @@ class Kind:
                 raise InvalidPropertyError(
                     f"{self.title} {id!r}", name, "is an output: the resource sets it itself"
                 )
+            import difflib
+
             near = difflib.get_close_matches(name, self.fields(), 1)
             known = ", ".join(self.fields()) or "none"
             remedy = f"Did you mean {near[0]!r}?" if near else f"Its properties: {known}."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
@@ -23,11 +21,15 @@ from pytest_alchemy.errors import (
     ResourceDefinitionError,
 )
 from pytest_alchemy.kinds import Kind, kind_of
+from pytest_alchemy.late import running_loop
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.retry import advise
 from pytest_alchemy.values import Env, variables
 
 if TYPE_CHECKING:
+    import asyncio
+    from concurrent import futures
+
     from pytest_alchemy.scope import Scope
 
 # A create that ends like this got no answer: the provider may still finish it.
@@ -202,7 +204,7 @@ def _record_intent(entry: Entry) -> None:
 
 async def _turn(
     owned: Owned,
-    others: concurrent.futures.Future[None] | None,
+    others: futures.Future[None] | None,
     driver: Driver,
     deadline: float | None = None,
 ) -> None:
@@ -276,7 +278,7 @@ async def _create(entry: Entry, driver: Driver) -> None:
             outputs = entry.outputs()
     except BaseException as error:
         entry.settled = isinstance(error, Exception) and not isinstance(error, _NO_ANSWER)
-        entry.loop = asyncio._get_running_loop()
+        entry.loop = running_loop()
         error.add_note(
             f"while creating {entry.title}, named {entry.name}, declared at {entry.where}"
         )
@@ -377,7 +379,7 @@ def _can_wait_for(loop: asyncio.AbstractEventLoop, driver: Driver) -> bool:
     """Tell whether coroutines can still run where they ran before."""
     if not loop.is_running():
         return False
-    return not (isinstance(driver, BlockingDriver) and asyncio._get_running_loop() is loop)
+    return not (isinstance(driver, BlockingDriver) and running_loop() is loop)
 
 
 def _hook(entry: Entry, resource: Resource, name: str, *args: Any) -> Callable[[], Any]:

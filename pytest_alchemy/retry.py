@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import math
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -151,6 +150,8 @@ def parse_retry_after(value: object, *, now: float) -> float | None:
 
 
 def _seconds_until(date: str, now: float) -> float | None:
+    import email.utils  # with what it imports it takes longer than all the rest here
+
     try:
         moment = email.utils.parsedate_to_datetime(date)
     except (TypeError, ValueError, IndexError):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import contextvars
 import queue
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_alchemy import clock, retry
 from pytest_alchemy.driver import (
@@ -26,11 +24,18 @@ from pytest_alchemy.errors import (
     MayStillAppearError,
     OtherWorldError,
 )
+from pytest_alchemy.late import Late
 from pytest_alchemy.lifecycle import HOOK_CODE, destroy, note_failure, summary
 from pytest_alchemy.order import DestroyOrder
 from pytest_alchemy.retry import advise, backoff
 from pytest_alchemy.settings import Strategy
 from pytest_alchemy.timelimit import Alarm
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent import futures
+else:
+    asyncio = Late("asyncio")
 
 AT_ONCE = 64
 """How many things are destroyed at the same time, at most."""
@@ -266,8 +271,8 @@ class Teardown:
 
     def _in_threads(self) -> None:
         threads = DaemonThreads()
-        running: dict[concurrent.futures.Future[Failure | None], Owned] = {}
-        ended: queue.SimpleQueue[concurrent.futures.Future[Failure | None]] = queue.SimpleQueue()
+        running: dict[futures.Future[Failure | None], Owned] = {}
+        ended: queue.SimpleQueue[futures.Future[Failure | None]] = queue.SimpleQueue()
         while self._order:
             while len(running) < AT_ONCE and (
                 thing := self._order.take(something_runs=bool(running))
@@ -295,9 +300,7 @@ class Teardown:
         moments = [self._deadline + GRACE, *list(self._hangs_from.values())]
         return max(0.0, min(LOOK, min(moments) - clock.monotonic()))
 
-    def _leave_behind(
-        self, running: dict[concurrent.futures.Future[Failure | None], Owned]
-    ) -> None:
+    def _leave_behind(self, running: dict[futures.Future[Failure | None], Owned]) -> None:
         """Wait no longer for what hangs, and for its threads; all of it if the time is over."""
         now = clock.monotonic()
         over = now > self._deadline + GRACE

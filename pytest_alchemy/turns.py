@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import threading
+from typing import TYPE_CHECKING
+
+from pytest_alchemy.late import Late, running_loop
+
+if TYPE_CHECKING:
+    from concurrent import futures
+else:
+    futures = Late("concurrent.futures")
 
 # One for all: it is held for a few instructions only.
 _lock = threading.Lock()
@@ -17,10 +23,10 @@ class Turns:
 
     def __init__(self, *, busy: bool = False) -> None:
         self._busy = busy
-        self._loop = asyncio._get_running_loop() if busy else None
-        self._waiting: concurrent.futures.Future[None] | None = None
+        self._loop = running_loop() if busy else None
+        self._waiting: futures.Future[None] | None = None
 
-    def begin(self) -> concurrent.futures.Future[None] | None:
+    def begin(self) -> futures.Future[None] | None:
         """
         Take the turn.
 
@@ -32,9 +38,9 @@ class Turns:
         with _lock:
             if self._busy and (self._loop is None or self._loop.is_running()):
                 if self._waiting is None:
-                    self._waiting = concurrent.futures.Future()
+                    self._waiting = futures.Future()
                 return self._waiting
-            self._busy, self._loop = True, asyncio._get_running_loop()
+            self._busy, self._loop = True, running_loop()
             return None
 
     def end(self) -> None:

@@ -1,17 +1,17 @@
 """
-The program that outlives its owner: waits for its death, and has what it left destroyed.
+The program that outlives its owner: waits for its death, and destroys what it left.
 
-Its owner starts it with ``python -S -E watchdog.py LIMIT PATRON PATIENCE LOG COMMAND...`` and holds the other end of
-its standard input, on which it tells, line by line, ``own FOLDER`` (a stage of its own), ``shared FOLDER`` (one that
-other processes use too) and ``done FOLDER`` (nothing is left to do there). The end of the input means that the owner
-is gone: then COMMAND is run with each folder that is left as its last argument. The lock of a stage, which the command
-takes, is the truth about its owner; the input is only what wakes this program up.
+Its owner starts it with ``python -P -S -E watchdog.py LIMIT PATRON PATIENCE LOCK-PATIENCE LOG PACKAGE`` and holds the
+other end of its standard input, on which it tells, line by line, ``own FOLDER`` (a stage of its own), ``shared FOLDER``
+(one that other processes use too) and ``done FOLDER`` (nothing is left to do there). The end of the input means that
+the owner is gone: then each folder that is left gets a forked child, which reaps it. The lock of a stage, which that
+child takes, is the truth about the owner; the input is only what wakes this program up.
 
 PATRON is a process that cleans up after the owner while it lives (an xdist controller), 0 for none: it gets PATIENCE
 seconds for a stage of the owner's own, and a shared one is its as long as it lives.
 
-Nothing outside the standard library is imported, and little of that before there is work: the program starts in a few
-milliseconds and waits in about 10 MB.
+Nothing outside the standard library is imported before there is work, and of that what the engine will need, while
+there is time: the program waits in 9 MB that are its own. From then on it is in a hurry, so it starts no other Python.
 """
 
 from __future__ import annotations
@@ -23,37 +23,65 @@ import time
 
 TYPE_CHECKING = False  # importing typing for it would take as long as all the rest
 if TYPE_CHECKING:
-    import subprocess
+    from collections.abc import Callable
 
 # Whoever kills the owner's terminal or process group does not mean this program.
 _DEAF_TO = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTTIN", "SIGTTOU", "SIGPIPE", "SIGTSTP")
+_NEEDED_LATER = (
+    "typing",
+    "dataclasses",
+    "pathlib",
+    "json",
+    "uuid",
+    "decimal",
+    "hashlib",
+    "queue",
+    "getpass",
+)
 _LOOK_AGAIN = 0.05
 
 
-def main(limit: float, patron: int, patience: float, log: str, command: list[str]) -> None:
+def main(limit: float, patron: int, patience: float, reap: Callable[[str], int]) -> int:
     """
-    Wait for the end of the input, and run *command* for each folder that is left.
+    Wait for the end of the input, and have each folder that is left reaped by a child.
 
     Args:
         limit: How long to live after the owner, in seconds.
         patron: Process id of whoever cleans up first, 0 for nobody.
         patience: How long to leave the owner's own stages to the patron, in seconds.
-        log: Name of the file in a stage's folder in which the command's words are kept.
-        command: What to run.
+        reap: Reaps the stage in a folder and returns the exit code of the child.
+
+    Returns:
+        The exit code of this process, which may be a child.
     """
     for name in _DEAF_TO:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    _get_ready()
     own, shared = _listen()
     give_up = time.monotonic() + limit
-    if own:
-        _wait_for(patron, own, time.monotonic() + patience)
-    running = _start(command, log, own)
-    if shared:
-        _wait_for(patron, shared, give_up)
-    running += _start(command, log, shared)
-    for process in running:
-        _finish(process, give_up)
+    children: list[int] = []
+    for folders, wait_until in ((own, time.monotonic() + patience), (shared, give_up)):
+        if folders:
+            _wait_for(patron, folders, wait_until)
+        for folder in filter(os.path.isdir, folders):
+            # Where nobody can fork they have to go one after another.
+            child = os.fork() if hasattr(os, "fork") else 0
+            if child:
+                children.append(child)
+                continue
+            code = reap(folder)
+            if hasattr(os, "fork"):
+                return code
+    for child in children:
+        _finish(child, give_up)
+    return 0
+
+
+def _get_ready() -> None:
+    """Import what the engine needs of the standard library: that takes longer than the engine itself."""
+    for name in _NEEDED_LATER:
+        __import__(name)
 
 
 def _listen() -> tuple[list[str], list[str]]:
@@ -91,24 +119,43 @@ def _lives(process: int) -> bool:
     return True
 
 
-def _start(command: list[str], log: str, folders: list[str]) -> list[subprocess.Popen[bytes]]:
-    from subprocess import DEVNULL, Popen
+def _finish(child: int, give_up: float) -> None:
+    """Wait for the end of *child*, and kill it when its time is over."""
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > give_up:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return
+        time.sleep(_LOOK_AGAIN)
 
-    running = []
-    for folder in filter(os.path.isdir, folders):
-        with open(os.path.join(folder, log), "ab") as words:
-            running.append(Popen([*command, folder], stdin=DEVNULL, stdout=words, stderr=words))  # noqa: S603  # ours
-    return running
 
+def _reaper(lock_patience: str, log: str, package: str) -> Callable[[str], int]:
+    """
+    Return what reaps the stage in a folder, in this process.
 
-def _finish(process: subprocess.Popen[bytes], give_up: float) -> None:
-    from subprocess import TimeoutExpired
+    Args:
+        lock_patience: How long to wait for the stage's lock, in seconds.
+        log: Name of the file in the folder in which its words are kept.
+        package: The folder from which this package is imported.
+    """
 
-    try:
-        process.wait(max(0.0, give_up - time.monotonic()))
-    except TimeoutExpired:
-        process.kill()
+    def reap(folder: str) -> int:
+        words = os.open(os.path.join(folder, log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(words, 1)
+        os.dup2(words, 2)
+        os.close(words)
+        import site
+
+        # What -S and -E left out, now that there is work. The owner's import path is in the stage.
+        sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
+        site.main()
+        sys.path.insert(0, package)
+        from pytest_alchemy.recovery.__main__ import main
+
+        return main(lock_patience, folder)
+
+    return reap
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4], sys.argv[5:])
+    sys.exit(main(float(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), _reaper(*sys.argv[4:])))

@@ -1,18 +1,19 @@
 """
-Reap one dead stage in a process of its own: ``python -m pytest_alchemy.recovery FOLDER [--timeout SECONDS]``.
+Reap one dead stage in a process of its own: ``python -m pytest_alchemy.recovery SECONDS FOLDER``.
 
-Prints one JSON object per line, a `Finding` each; one without ``facts`` if nothing could be done. The working
-directory and the import path are those of the dead process, so that its modules load as they did there.
+Waits that long for the stage's lock. Prints one JSON object per line, a `Finding` each; one without ``facts`` if
+nothing could be done. The working directory and the import path are those of the dead process, so that its modules
+load as they did there.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+
+import msgspec
 
 from pytest_alchemy.errors import AlchemyError, StageLockedError
 from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
@@ -24,16 +25,12 @@ _OUT = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(2, 1)
 
 
-def main() -> int:
-    """Run the program and return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m pytest_alchemy.recovery")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--timeout", type=float, default=0.0)
-    arguments = parser.parse_args()
+def main(timeout: str, folder: str) -> int:
+    """Run the program with these arguments and return its exit code."""
     try:
-        _reap(arguments.folder, arguments.timeout)
+        _reap(Path(folder), float(timeout))
     except FileNotFoundError:
-        if arguments.folder.is_dir():
+        if os.path.isdir(folder):
             raise
         # Somebody else was faster: nothing is left to do.
     except StageLockedError as error:
@@ -55,8 +52,8 @@ def _reap(folder: Path, timeout: float) -> None:
 
 def _say(**line: object) -> None:
     with suppress(BrokenPipeError):  # nobody listens any more, but the work goes on
-        print(json.dumps(line), file=_OUT, flush=True)
+        print(msgspec.json.encode(line).decode(), file=_OUT, flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

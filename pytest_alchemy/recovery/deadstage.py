@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -284,6 +283,8 @@ class DeadStage:
         if clean:
             for turn in self.folder.glob(".turn-*"):
                 turn.unlink(missing_ok=True)
+            import shutil  # nobody waits for it any more
+
             shutil.rmtree(self.folder / ACCOUNT, ignore_errors=True)
             (self.folder / LOG).unlink(missing_ok=True)
             remove_stage(self.folder, lock)

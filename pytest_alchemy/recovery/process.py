@@ -14,6 +14,7 @@ from typing import Any
 
 from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.folders import LOG
+from pytest_alchemy.state.keys import HOME_VARIABLE, state_home
 
 AFTER_OWNER = 300.0
 """How long a watchdog lives after its owner, in seconds."""
@@ -34,20 +35,10 @@ _TRACKERS = (
 )
 
 _BOOT = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); import runpy; "
-    "runpy.run_module('pytest_alchemy.recovery', run_name='__main__', alter_sys=True)"
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from pytest_alchemy.recovery.__main__ import main; sys.exit(main(*sys.argv[2:]))"
 )
 _PACKAGE = Path(__file__).resolve().parents[2]
-
-
-def reaper(timeout: float) -> list[str]:
-    """
-    Return the command that reaps the stage in the folder which is its last argument.
-
-    Args:
-        timeout: How long it may wait for the stage's lock, in seconds.
-    """
-    return [sys.executable, "-P", "-c", _BOOT, str(_PACKAGE), f"--timeout={timeout}"]
 
 
 def reap_in_process(folder: Path, timeout: float) -> Iterator[dict[str, Any]]:
@@ -61,7 +52,7 @@ def reap_in_process(folder: Path, timeout: float) -> Iterator[dict[str, Any]]:
         timeout: How long it may wait for the stage's lock, in seconds.
     """
     process = subprocess.Popen(  # noqa: S603 # this very Python, with arguments of ours
-        [*reaper(timeout), str(folder)],
+        [sys.executable, "-P", "-c", _BOOT, str(_PACKAGE), str(timeout), str(folder)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
@@ -80,7 +71,8 @@ def reap_in_process(folder: Path, timeout: float) -> Iterator[dict[str, Any]]:
 
 def environment() -> dict[str, str]:
     """Return the environment of a process that is not to be killed together with a CI job's others."""
-    return {name: value for name, value in os.environ.items() if name not in _TRACKERS}
+    kept = {name: value for name, value in os.environ.items() if name not in _TRACKERS}
+    return {**kept, HOME_VARIABLE: state_home()}  # to find that out takes a while
 
 
 class Watch:
@@ -144,14 +136,14 @@ class Watch:
                 disk.write(self._input, b"%b %b\n" % (word.encode(), os.fsencode(folder)))
 
     def _start(self) -> subprocess.Popen[bytes]:
-        words = [AFTER_OWNER, self._patron, PATIENCE_OF_OWNERS, LOG, *reaper(PATIENCE_FOR_LOCK)]
+        words = [AFTER_OWNER, self._patron, PATIENCE_OF_OWNERS, PATIENCE_FOR_LOCK, LOG, _PACKAGE]
         program = str(_PACKAGE / "pytest_alchemy" / "watchdog.py")
         # The module would open pipe and null device with functions that tests replace.
         reading, self._input = disk.pipe()
         nowhere = disk.open(os.devnull, os.O_WRONLY)
         try:
             return subprocess.Popen(  # noqa: S603 # this very Python, with arguments of ours
-                [sys.executable, "-S", "-E", program, *map(str, words)],
+                [sys.executable, "-P", "-S", "-E", program, *map(str, words)],
                 stdin=reading,
                 stdout=nowhere,
                 stderr=nowhere,

@@ -192,7 +192,7 @@ def test_a_run_does_not_wait_for_ever_for_what_may_still_appear(
 
         controller.PATIENCE = 1.0
 
-        class Late(Resource, create_timeout=6):
+        class Late(Resource, create_timeout=40):
             def create(self):
                 os._exit(1)
 
@@ -221,7 +221,7 @@ def test_a_run_does_not_wait_for_ever_for_what_may_still_appear(
     assert lines[0] == "0 created, 0 destroyed, 1 unfinished, 0 leaked in shop/test-*"
     assert lines[1].startswith("UNFINISHED Late late")
     assert "its create got no answer: it may still appear until" in lines[3]
-    assert took < 6
+    assert took < 30
     # It does appear, and the reaper is still there.
     [name] = re.findall(r"Late late \((\S+)\)", result.stdout.str())
     (world.path / name).write_text("late")
@@ -367,5 +367,5 @@ def test_reaping_twice_is_quiet(
 
 
 def _reap(folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pytest_alchemy.recovery", str(folder), "--timeout=30"]
+    command = [sys.executable, "-m", "pytest_alchemy.recovery", "30", str(folder)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)

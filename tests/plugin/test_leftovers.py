@@ -9,15 +9,7 @@ import pytest
 
 from pytest_alchemy.state.folders import LOCK
 from pytest_alchemy.state.locks import Holder, StageLock
-from tests.support.world import World, section
-
-# A machine that goes down takes the watchdog with it.
-NO_WATCHDOG = """
-import subprocess
-from pytest_alchemy.recovery.process import Watch
-
-Watch._start = lambda self: subprocess.Popen(["true"], stdin=subprocess.PIPE)
-"""
+from tests.support.world import NO_WATCHDOG, World, section
 
 DIES = """
 import os, signal

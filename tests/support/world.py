@@ -81,6 +81,15 @@ class Note(Resource):
 """The inner module ``kinds``."""
 
 
+NO_WATCHDOG = """
+import subprocess
+from pytest_alchemy.recovery.process import Watch
+
+Watch._start = lambda self: subprocess.Popen(["true"], stdin=subprocess.PIPE)
+"""
+"""A plugin for inner runs that die together with their watchdog, as on a machine that goes down."""
+
+
 class World:
     """
     Runs inner tests, whose resources are files in a folder.
