@@ -26,7 +26,7 @@ class QueryResult:
     What one statement gave.
 
     Attributes:
-        rows: A dict per row, by column name; a blob is a list of byte values.
+        rows: A dict per row, by column name: text, numbers, None, or bytes for a blob.
         meta: What D1 tells of it: ``changes``, ``last_row_id``, ``duration`` (milliseconds) and more.
     """
 
@@ -148,9 +148,18 @@ def _queries(database: D1Database, body: dict[str, Any]) -> Operation[list[Query
 
     async def operation(api: Api) -> list[QueryResult]:
         answers = await api.call("POST", path, body)
-        return [QueryResult(answer["results"], answer["meta"]) for answer in answers]
+        return [_result(answer) for answer in answers]
 
     return operation
+
+
+def _result(answer: dict[str, Any]) -> QueryResult:
+    # The API writes a blob as a list of byte values, and nothing else as a list.
+    rows = [
+        {name: bytes(cell) if isinstance(cell, list) else cell for name, cell in row.items()}
+        for row in answer["results"]
+    ]
+    return QueryResult(rows, answer["meta"])
 
 
 def _one(query: Query) -> dict[str, Any]:

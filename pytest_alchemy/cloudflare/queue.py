@@ -17,6 +17,7 @@ from pytest_alchemy.names import NameRule
 from pytest_alchemy.resource import output
 
 _ALL = "/queues"
+_PER_PAGE = 100
 _HAS_CONSUMER = 11004
 
 
@@ -157,7 +158,7 @@ class Queue(AccountResource, kind="queue", name_rule=NameRule(max=63)):
 
     @classmethod
     async def _names(cls, api: Api) -> Iterable[str]:
-        return [found["queue_name"] for found in await api.everything(_ALL)]
+        return [found["queue_name"] for found in await api.everything(_ALL, per_page=_PER_PAGE)]
 
 
 def _send(queue: Queue, body: Any, delay: int | None) -> Operation[None]:
