@@ -6,7 +6,7 @@ import enum
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -134,7 +134,7 @@ class Entry(Turns):
         """What tells it from everything else in its scope."""
         return self.kind.name, self.resource.id
 
-    def needed(self) -> Iterable[Owned]:
+    def needed(self) -> Collection[Owned]:
         """Return what must still exist while this one is destroyed: dependencies and children."""
         if self._own_scope is None:
             return self.needs
@@ -182,6 +182,8 @@ class Entry(Turns):
 
     def numbers_needed(self) -> tuple[int, ...]:
         """Return the numbers of the resources of its own stage that it depends on."""
+        if not self.needs:
+            return ()
         stage = self.scope.root
         return tuple(entry.seq for entry in self.needs if entry.scope.root is stage)
 
@@ -289,7 +291,7 @@ class Call(Turns):
         """What tells it from everything else in its scope."""
         return self.seq
 
-    def needed(self) -> Iterable[Owned]:
+    def needed(self) -> Collection[Owned]:
         return ()
 
     def opened_scope(self) -> Scope | None:

@@ -187,8 +187,9 @@ def _record_intent(entry: Entry) -> None:
     binding = entry.resource._alchemy
     binding.owner = entry
     try:
-        for value in variables(entry.props):
-            Env(value).value  # noqa: B018  # raises if it is not set: nothing is tried without it
+        if entry.props:
+            for value in variables(entry.props):
+                Env(value).value  # noqa: B018  # raises if it is not set: nothing is tried without it
         if "world" in entry.kind.hooks:
             entry.world = _world_of(entry.kind, entry.resource)
         if stage.outlives_process(entry.world):

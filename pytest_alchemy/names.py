@@ -316,10 +316,11 @@ class Namer:
     """
 
     __slots__ = (
+        "_after",
         "_app",
-        "_digested",
         "_end",
         "_front",
+        "_hash",
         "_head",
         "_path",
         "_room",
@@ -339,7 +340,7 @@ class Namer:
         rule: NameRule = _DEFAULT_RULE,
     ) -> None:
         self._app, self._path, self._run = _app_digest(app), tuple(path), run
-        self._digested = _measured(app, stage, kind), _measured(*path)
+        self._hash, self._after = _hash(_measured(app, stage, kind)), _measured(*path)
         self._sep = sep = rule.separator
         if run is None:
             marker, self._head, self._end = "alc", f"{app} {stage}", f"{sep}{self._app}"
@@ -354,8 +355,9 @@ class Namer:
 
     def __call__(self, id: str) -> str:
         """Return the physical name of resource *id*."""
-        before, after = self._digested
-        digest = _digested(f"{before}{len(id)}:{id}{after}")
+        digester = self._hash.copy()  # of what all its names have in common
+        digester.update(f"{len(id)}:{id}{self._after}".encode("utf-8", "surrogatepass"))
+        digest = digester.digest().translate(_TO_DIGIT).decode("ascii")
         if self._room < 0:
             return self._short(digest)
         readable = self._front + self._sep.join(_words(id))
@@ -497,8 +499,11 @@ def _measured(*parts: str) -> str:
 
 def _digested(text: str, length: int = 14) -> str:
     # 256 is no multiple of 36, which costs no more than a three-hundredth of a bit per character.
-    raw = text.encode("utf-8", "surrogatepass")
-    return blake2b(raw, digest_size=length).digest().translate(_TO_DIGIT).decode("ascii")
+    return _hash(text, length).digest().translate(_TO_DIGIT).decode("ascii")
+
+
+def _hash(text: str, length: int = 14) -> blake2b:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=length)
 
 
 @lru_cache(maxsize=64)

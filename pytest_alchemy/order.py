@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Generic, Protocol, TypeVar
 
 N = TypeVar("N", bound="Node")
@@ -12,7 +12,7 @@ N = TypeVar("N", bound="Node")
 class Node(Protocol):
     """One thing to destroy."""
 
-    def needed(self) -> Iterable[Node]:
+    def needed(self) -> Collection[Node]:
         """Return what must still exist while this one is destroyed."""
 
 
@@ -34,7 +34,9 @@ class DestroyOrder(Generic[N]):
         self._waits: dict[int, int] = {}
         self._blockers: dict[int, list[int]] = {}
         for number, node in enumerate(nodes):
-            needed = {place[need] for need in node.needed() if need in place} - {number}
+            if not (wanted := node.needed()):
+                continue
+            needed = {place[need] for need in wanted if need in place} - {number}
             if needed:
                 self._needs[number] = needed
                 for other in needed:

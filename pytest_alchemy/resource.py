@@ -21,6 +21,8 @@ from pytest_alchemy.names import NameRule
 if TYPE_CHECKING:
     from pytest_alchemy.scope import Scope
 
+_NEEDED_HOOKS = frozenset({"create", "destroy"})
+
 AwaitIn = Callable[["Resource"], "Generator[Any, None, Resource] | None"]
 """Awaits a resource in the current scope; returns None if no scope is open."""
 
@@ -92,9 +94,11 @@ class Resource(_Declared):
             kind = kind_of(type(self))
             if id is MISSING:
                 id = properties.pop("id", MISSING)
-            _check_arguments(kind, id, more)
+            if more or type(id) is not str or not kind.hooks.keys() >= _NEEDED_HOOKS:
+                _check_arguments(kind, id, more)
             self.id = id
-            self.__dict__.update(kind.accept(id, properties))
+            if properties or kind.fields():
+                self.__dict__.update(kind.accept(id, properties))
             binding.fresh = True
 
     def create(self) -> Awaitable[None] | None:
@@ -198,7 +202,7 @@ def _check_arguments(kind: Kind, id: Any, more: tuple[Any, ...]) -> None:
             "is the only positional argument",
             "Pass properties by keyword.",
         )
-    if missing := [hook for hook in ("create", "destroy") if hook not in kind.hooks]:
+    if missing := sorted(_NEEDED_HOOKS - kind.hooks.keys()):
         raise ResourceDefinitionError(
             kind.cls.__qualname__,
             f"it has no {' and no '.join(missing)}",

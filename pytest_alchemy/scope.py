@@ -318,8 +318,9 @@ class Scope:
         inside = owned.opened_scope()
         if inside is not None and any(inside.subtree()):
             return
-        if self.owned.get(owned.key) is owned:
-            del self.owned[owned.key]
+        key = owned.key
+        if self.owned.get(key) is owned:
+            del self.owned[key]
         if self.owner is not None and self.owner.status is Status.DESTROYED:
             self.owner.scope.forget(self.owner)
 

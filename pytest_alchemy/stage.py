@@ -102,6 +102,7 @@ class Stage:
         self.journal: Journal | None = None
         self.lock = threading.RLock()
         self._open_journal = open_journal
+        self._known: set[Kind] = set()
         self._seen: set[str] = set()
         self._recorded: set[Kind] = set()
         self._numbers = itertools.count(first_number)
@@ -128,8 +129,7 @@ class Stage:
         Raises:
             DuplicateKindError: Another class calls itself the same kind.
         """
-        known = self.program.kinds.get((self.settings.app, kind.name))
-        if known is kind and kind.name in self._seen:
+        if kind in self._known:
             return
         self.program.know(self.settings.app, kind)
         if not kind.importable and kind.name not in self._seen:
@@ -140,6 +140,7 @@ class Stage:
                 stacklevel=stack_level(),
             )
         self._seen.add(kind.name)
+        self._known.add(kind)
 
     def outlives_process(self, world: str) -> bool:
         """Tell whether what is made in *world* is still there when this process is gone."""

@@ -201,15 +201,17 @@ class Teardown:
     async def _attempt(
         self, thing: Owned, driver: Driver, share: float, alarm: Alarm | None
     ) -> Exception | None:
-        left = self._deadline - clock.monotonic()
+        now = clock.monotonic()
+        left = self._deadline - now
         if left <= 0:
             return TimeoutError(f"the time for the teardown was over{self._limit()}")
         limit = min(HOOK_LIMIT, left * share)
-        self._hangs_from[thing] = clock.monotonic() + limit + GRACE
         try:
             try:
-                if alarm is not None:
-                    alarm.set(limit)
+                if alarm is None:
+                    self._hangs_from[thing] = now + limit + GRACE
+                else:
+                    alarm.set(now + limit)
                 await destroy(thing, driver, limit)
             finally:
                 if alarm is not None:
@@ -218,7 +220,8 @@ class Teardown:
             # The alarm may have rung when the hook was over already.
             return None if thing.status is Status.DESTROYED else error
         finally:
-            self._hangs_from.pop(thing, None)
+            if alarm is None:
+                self._hangs_from.pop(thing, None)
         return None
 
     def _wait_before_retry(self, thing: Owned, error: Exception, attempt: int) -> float | None:

@@ -56,9 +56,9 @@ class Alarm:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, self._before)
 
-    def set(self, seconds: float | None) -> None:
-        """Set the limit, counted from now; None for no limit."""
-        self._until = None if seconds is None else clock.monotonic() + seconds
+    def set(self, until: float | None) -> None:
+        """Set the limit, a moment of `clock.monotonic`; None for no limit."""
+        self._until = until
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
         if self._until is not None and clock.monotonic() > self._until and self._is_within(frame):

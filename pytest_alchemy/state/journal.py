@@ -26,7 +26,7 @@ from pytest_alchemy.errors import (
     JournalFormatError,
     JournalWriteError,
 )
-from pytest_alchemy.records import FORMAT, Deferred, Intent, Record, StageOpened, encode
+from pytest_alchemy.records import FORMAT, AnyLine, Deferred, Intent, Record, StageOpened, encode
 from pytest_alchemy.state.disk import (
     disk,
     open_regular,
@@ -40,9 +40,22 @@ from pytest_alchemy.state.disk import (
 _PURPOSE = b"alchemy journal"
 _DIGEST = 16  # hex digits
 _TRIES = 100
-_MAKING = (Intent, Deferred)
+_MAKING = frozenset((Intent, Deferred))
 _decode_record = msgspec.json.Decoder(Record).decode
 _decode_header = msgspec.json.Decoder(StageOpened).decode
+
+
+_process = object()
+"""Another one after each fork: asking for the number of the process would cost a system call per line."""
+
+
+def _become_another_process() -> None:
+    global _process
+    _process = object()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_become_another_process)
 
 
 class _Peek(msgspec.Struct, tag_field="op", tag="stage"):
@@ -98,7 +111,7 @@ class FileJournal:
         self.header = header
         self._file = path
         self._fd = fd
-        self._pid = disk.getpid()
+        self._process = _process
         self._durable = durable
         self._mac = _mac(header.journal, key)
         self._guard = threading.Lock()
@@ -133,7 +146,7 @@ class FileJournal:
         fd = _make_file(file)
         journal = cls(file, fd, header, key, durable, 0, 0)
         try:
-            journal._append(header)
+            journal.append(header)
             if durable:
                 sync_folder(os.path.dirname(file))
         except BaseException:
@@ -175,7 +188,7 @@ class FileJournal:
         lines = 1 + len(contents.records)
         return cls(file, fd, contents.header, key, durable, lines, contents.size)
 
-    def append(self, record: Record) -> None:
+    def append(self, record: AnyLine) -> None:
         """
         Record *record*; when this returns, a reader finds it even if this process is killed.
 
@@ -184,7 +197,35 @@ class FileJournal:
                 something that is no plain data). The file still reads as it did before; only after a
                 flush that failed it may hold the line already.
         """
-        self._append(record)
+        try:
+            payload = encode(record)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise self._error(f"the record is no plain data: {error}") from error
+        with self._guard:
+            if (
+                self._fd < 0
+                or self._pending
+                or _process is not self._process
+                or type(record) in _MAKING
+            ):
+                self._check(record)
+            lines, size = self._end
+            mac = self._mac.copy()
+            mac.update(b"\0%d\0" % (lines + 1))
+            mac.update(payload)
+            self._pending = line = b"".join((b2a_hex(mac.digest()), b" ", payload, b"\n"))
+            try:
+                written = disk.write(self._fd, line)
+                if written != len(line):
+                    write_all(self._fd, line[written:])
+            except OSError as error:
+                self._take_back(size)
+                raise self._error(reason_of(error)) from error
+            end = size + len(line)
+            self._end = (lines + 1, end)
+            self._pending = b""
+        if self._durable:
+            self._sync(end)
 
     def close_at(self, lines: int) -> bool:
         """
@@ -207,42 +248,18 @@ class FileJournal:
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
-        if fd >= 0 and disk.getpid() == self._pid:
+        if fd >= 0 and _process is self._process:
             disk.close(fd)
 
-    def _append(self, record: Record | StageOpened) -> None:
-        try:
-            payload = encode(record)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise self._error(f"the record is no plain data: {error}") from error
-        with self._guard:
-            self._check(record)
-            lines, size = self._end
-            mac = self._mac.copy()
-            mac.update(b"\0%d\0%b" % (lines + 1, payload))
-            self._pending = line = b"%b %b\n" % (b2a_hex(mac.digest()), payload)
-            try:
-                written = disk.write(self._fd, line)
-                if written != len(line):
-                    write_all(self._fd, line[written:])
-            except OSError as error:
-                self._take_back(size)
-                raise self._error(reason_of(error)) from error
-            end = size + len(line)
-            self._end = (lines + 1, end)
-            self._pending = b""
-        if self._durable:
-            self._sync(end)
-
-    def _check(self, record: Record | StageOpened) -> None:
+    def _check(self, record: AnyLine) -> None:
         """Make sure that what is written now will be found, and right after what was written before."""
         if self._fd < 0:
             raise self._error("it is closed")
-        if disk.getpid() != self._pid:
+        if _process is not self._process:
             raise self._error("this process is a fork of the one that owns it")
         # Looking costs a microsecond, so it is done where it matters: before something comes into the world.
         # (Not by fstat: whoever reads a file's times makes Linux renew them at the next write, 2 µs more.)
-        if isinstance(record, _MAKING) and not disk.access(self._file, os.F_OK):
+        if type(record) in _MAKING and not disk.access(self._file, os.F_OK):
             raise self._error("it was deleted while in use")
         if self._pending:
             self._settle()

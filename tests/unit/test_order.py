@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ class Item:
         self.number = number
         self.needs: list[Item] = []
 
-    def needed(self) -> Iterable[Item]:
+    def needed(self) -> Collection[Item]:
         return self.needs
 
     def __repr__(self) -> str:
