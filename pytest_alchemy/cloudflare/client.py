@@ -16,7 +16,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import httpx
@@ -27,6 +27,9 @@ from pytest_alchemy.cloudflare.errors import CloudflareError, CloudflareUnreacha
 from pytest_alchemy.driver import in_async_hook, run_blocking
 from pytest_alchemy.retry import GONE, OVERLOADED, backoff, parse_retry_after, patient
 from pytest_alchemy.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_alchemy.cloudflare.fake.respx_door import Transport
 
 T = TypeVar("T")
 Failure = CloudflareError | CloudflareUnreachableError
@@ -326,7 +329,7 @@ async def _kept(
         await client.aclose()
 
 
-def _transport(account: Account) -> httpx.MockTransport:
+def _transport(account: Account) -> Transport:
     from pytest_alchemy.cloudflare.fake.respx_door import transport_for
 
     assert account.fake is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_alchemy.cloudflare.fake import d1, identity, kv, queues, r2, workers
-from pytest_alchemy.cloudflare.fake.faults import Fault, Faults, fault_response
+from pytest_alchemy.cloudflare.fake.faults import LEFT_OUT, Fault, Faults, fault_response
 from pytest_alchemy.cloudflare.fake.jail import TIME_LIMIT
 from pytest_alchemy.cloudflare.fake.product import InventoryItem, Product
 from pytest_alchemy.cloudflare.fake.routes import Call, RouteTable
@@ -108,9 +108,7 @@ class FakeAccount:
             fault = self._faults.take(request)
             if fault is None:
                 return self._answer(request)
-            if fault.acts:
-                self._answer(request)
-            return fault.response
+            return fault.answer(lambda: self._answer(request))
 
     def visit(self, host: str) -> Response | None:
         """
@@ -138,35 +136,44 @@ class FakeAccount:
         *,
         method: str = "",
         path: str = "",
-        status: int = 500,
+        status: int | None = 500,
         times: int | None = 1,
         retry_after: float | None = None,
         code: int | None = None,
         message: str = "",
-        body: Any = None,
+        body: Any = LEFT_OUT,
         acts: bool = False,
+        delay: float = 0.0,
+        drop: bool = False,
     ) -> None:
         """
-        Answer the next matching requests with an error.
+        Answer the next matching requests with an error, or late, or not at all.
+
+        Rules that were made first answer first.
 
         Args:
             method: Method to match; empty for all.
             path: Regular expression to find in the raw path; empty for all.
-            status: HTTP status to answer.
-            times: How many requests get it; None for all until `clear_faults`.
+            status: HTTP status to answer; None for the account's own answer, which only its *delay* changes.
+            times: How many requests get it; None for all until `clear_faults` (in a test, until it ends).
             retry_after: What the header ``Retry-After`` says, in seconds; None leaves it out.
             code: Cloudflare's error code; by default one that goes with the status.
             message: Cloudflare's words.
-            body: What to send instead of an error in the envelope: text, bytes, or data for JSON.
+            body: What to send instead of an error in the envelope: text, bytes, or data for JSON, None among it.
             acts: True if the request shall take effect all the same: only its own answer is lost.
+            delay: How long the client waits for the answer, in seconds.
+            drop: True if the request shall take effect, but its client's connection breaks instead of an answer.
         """
         if times is not None and times < 1:
             raise ValueError(f"times has to be at least 1, or None for all, not {times}")
-        response = fault_response(
-            status, retry_after=retry_after, code=code, message=message, body=body
-        )
+        response = None
+        if status is not None:
+            response = fault_response(
+                status, retry_after=retry_after, code=code, message=message, body=body
+            )
+        fault = Fault(method.upper(), re.compile(path), response, times, acts, delay, drop)
         with self._lock:
-            self._faults.add(Fault(method.upper(), re.compile(path), response, times, acts))
+            self._faults.add(fault)
 
     def clear_faults(self) -> None:
         """Answer like the real account again."""

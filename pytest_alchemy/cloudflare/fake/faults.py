@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_alchemy.cloudflare.fake.wire import Refusal, Request, Response, encode, refused
+
+LEFT_OUT: Any = object()
 
 _CODES = {
     401: 10000,
@@ -29,16 +32,27 @@ class Fault:
     Attributes:
         method: Method it is for; empty for all.
         path: What the raw path has to contain.
-        response: What it answers.
+        response: What it answers; None for the account's own answer.
         left: How often it will still do so; None for ever.
-        acts: True if the request takes effect and only its own answer is lost.
+        acts: True if the request takes effect all the same.
+        delay: How long the client waits for the answer, in seconds.
+        is_lost: True if the client's connection breaks instead.
     """
 
     method: str
     path: re.Pattern[str]
-    response: Response
+    response: Response | None
     left: int | None = 1
     acts: bool = False
+    delay: float = 0.0
+    is_lost: bool = False
+
+    def answer(self, own: Callable[[], Response]) -> Response:
+        """Return what the client gets; *own* lets the request take effect and returns the account's own answer."""
+        made = own() if self.acts or self.is_lost or self.response is None else None
+        answer = self.response or made
+        assert answer is not None
+        return replace(answer, delay=self.delay, is_lost=self.is_lost)
 
 
 class Faults:
@@ -71,14 +85,14 @@ def fault_response(
     status: int, *, retry_after: float | None, code: int | None, message: str, body: Any
 ) -> Response:
     """
-    Return the answer of a rule: *body* as it is if there is one, else an error in the envelope.
+    Return the answer of a rule: *body* as it is unless it is left out, else an error in the envelope.
 
     Args:
         status: HTTP status.
         retry_after: What ``Retry-After`` says, in seconds; None for no such header.
         code: Cloudflare's error code; by default the one that goes with the status.
         message: Cloudflare's words.
-        body: Raw text or bytes, or anything else to be sent as JSON.
+        body: Raw text or bytes, or anything else to be sent as JSON; LEFT_OUT for an error in the envelope.
     """
     headers = {} if retry_after is None else {"retry-after": f"{retry_after:g}"}
     refusal = Refusal(
@@ -88,7 +102,7 @@ def fault_response(
         or _MESSAGES.get(status, f"This fake account was told to fail with status {status}"),
         headers=headers,
     )
-    if body is None:
+    if body is LEFT_OUT:
         return refused(refusal)
     raw = (
         body.encode()

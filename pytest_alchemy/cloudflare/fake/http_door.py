@@ -101,6 +101,12 @@ class _App:
             )
             loop = asyncio.get_running_loop()
             response = await loop.run_in_executor(self._thread, self._handle, request)
+        await asyncio.sleep(response.delay)
+        if response.is_lost:
+            # The only way from here to the connection; an exception would be answered with a status.
+            send.__self__.transport.abort()  # type: ignore[attr-defined]  # uvicorn gives a bound method
+            await receive()  # which returns once the connection is gone
+            return
         await _answer(response, send)
 
 

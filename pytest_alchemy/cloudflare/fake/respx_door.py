@@ -11,6 +11,7 @@ Two ways for httpx clients of this process to reach a fake account.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from typing import Any
 import httpx
 import respx
 
+from pytest_alchemy import clock
 from pytest_alchemy.cloudflare.fake.account import FakeAccount
 from pytest_alchemy.cloudflare.fake.wire import Request, Response
 
@@ -27,9 +29,10 @@ HOST = "api.cloudflare.com"
 _WORKERS = ".workers.dev"
 
 _MOST_CALLS = 500
+_OURS = "alchemy.response"
 
 
-def transport_for(account: FakeAccount) -> httpx.MockTransport:
+def transport_for(account: FakeAccount) -> Transport:
     """Return a transport, for blocking and for asyncio clients, behind which *account* answers every request."""
     router = respx.Router(assert_all_called=False)
     answered = 0
@@ -45,8 +48,22 @@ def transport_for(account: FakeAccount) -> httpx.MockTransport:
         return to_httpx(account.handle(from_httpx(request)))
 
     route = router.route().mock(side_effect=answer)
-    # The blocking handler serves asyncio clients too, because the account never waits for an event loop.
-    return httpx.MockTransport(router.handler)
+    return Transport(router)
+
+
+class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Hands requests to *router*, for blocking and for asyncio clients: it never waits for an event loop itself."""
+
+    def __init__(self, router: respx.Router) -> None:
+        self._router = router
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        return _handed_over(self._router.handler(request), request)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        return await _ahanded_over(self._router.handler(request), request)
 
 
 @contextmanager
@@ -92,7 +109,45 @@ def from_httpx(request: httpx.Request) -> Request:
 
 def to_httpx(response: Response) -> httpx.Response:
     """Return *response* as httpx understands it."""
-    return httpx.Response(response.status, headers=dict(response.headers), content=response.body)
+    return httpx.Response(
+        response.status,
+        headers=dict(response.headers),
+        content=response.body,
+        extensions={_OURS: response} if response.delay or response.is_lost else {},
+    )
+
+
+def _handed_over(answer: httpx.Response, request: httpx.Request) -> httpx.Response:
+    """Return *answer* when its time has come, or break the connection as it says."""
+    if (ours := answer.extensions.get(_OURS)) is not None:
+        seconds, error = _delivery(ours, request)
+        clock.pause(seconds)
+        if error is not None:
+            raise error
+    return answer
+
+
+async def _ahanded_over(answer: httpx.Response, request: httpx.Request) -> httpx.Response:
+    """Return *answer* when its time has come; asyncio twin of `_handed_over`."""
+    if (ours := answer.extensions.get(_OURS)) is not None:
+        seconds, error = _delivery(ours, request)
+        await asyncio.sleep(seconds)
+        if error is not None:
+            raise error
+    return answer
+
+
+def _delivery(
+    answer: Response, request: httpx.Request
+) -> tuple[float, httpx.TransportError | None]:
+    """Return how many seconds the client of *request* waits, and what it gets instead of *answer*."""
+    patience = request.extensions.get("timeout", {}).get("read")
+    if patience is not None and answer.delay > patience:
+        return patience, httpx.ReadTimeout("The read operation timed out", request=request)
+    if answer.is_lost:
+        words = "Server disconnected without sending a response."
+        return answer.delay, httpx.RemoteProtocolError(words, request=request)
+    return answer.delay, None
 
 
 _lock = threading.Lock()
@@ -125,7 +180,7 @@ def _patch() -> None:
         if answer is None:
             return send(self, request)
         request.read()
-        return answer()
+        return _handed_over(answer(), request)
 
     async def handle_async_request(
         self: httpx.AsyncHTTPTransport, request: httpx.Request
@@ -134,7 +189,7 @@ def _patch() -> None:
         if answer is None:
             return await asend(self, request)
         await request.aread()
-        return answer()
+        return await _ahanded_over(answer(), request)
 
     _replace(httpx.HTTPTransport, "handle_request", send, handle_request)
     _replace(httpx.AsyncHTTPTransport, "handle_async_request", asend, handle_async_request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 from pytest_alchemy import names
 from pytest_alchemy.cloudflare.account import account_for
@@ -21,10 +21,15 @@ class FakeCloudflare:
 
     Args:
         account: The account, which other tests may use before and after.
+
+    Attributes:
+        account: The account.
+        fail: Makes it fail; see `FakeAccount.fail`.
     """
 
     def __init__(self, account: FakeAccount) -> None:
         self.account = account
+        self.fail = account.fail
         self._before = {(item.kind, item.id) for item in account.inventory()}
 
     @classmethod
@@ -76,45 +81,13 @@ class FakeCloudflare:
             if (item.kind, item.id) not in self._before and names.parse(item.name) is None
         ]
 
+    def reset(self) -> None:
+        """Be as when the test began: no faults, no requests, and gone is what it made outside of its scopes."""
+        for item in self.untracked():
+            self.discard(item)
+        self.account.clear_faults()
+        self.account.forget_requests()
+
     def discard(self, item: InventoryItem) -> None:
         """Remove *item* with all it holds; gone already is fine."""
         self.account.discard(item)
-
-    def fail(
-        self,
-        *,
-        method: str = "",
-        path: str = "",
-        status: int = 500,
-        times: int | None = 1,
-        retry_after: float | None = None,
-        code: int | None = None,
-        message: str = "",
-        body: Any = None,
-        acts: bool = False,
-    ) -> None:
-        """
-        Answer the next matching requests with an error.
-
-        Args:
-            method: Method to match; empty for all.
-            path: Regular expression to find in the raw path; empty for all.
-            status: HTTP status to answer.
-            times: How many requests get it; None for all until the test ends.
-            retry_after: What the header ``Retry-After`` says, in seconds; None leaves it out.
-            code: Cloudflare's error code; by default one that goes with the status.
-            message: Cloudflare's words.
-            body: What to send instead of an error in the envelope: text, bytes, or data for JSON.
-            acts: True if the request shall take effect all the same: only its own answer is lost.
-        """
-        self.account.fail(
-            method=method,
-            path=path,
-            status=status,
-            times=times,
-            retry_after=retry_after,
-            code=code,
-            message=message,
-            body=body,
-            acts=acts,
-        )

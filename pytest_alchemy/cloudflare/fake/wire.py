@@ -66,11 +66,22 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer: status, headers with lower-case names, body."""
+    """
+    One answer.
+
+    Attributes:
+        status: HTTP status.
+        headers: Headers with lower-case names.
+        body: The whole body.
+        delay: How long whoever brings it to the client has to wait before, in seconds.
+        is_lost: True if the client shall not get it: its connection breaks.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    delay: float = 0.0
+    is_lost: bool = False
 
     def json(self) -> Any:
         """Return the body read as JSON."""

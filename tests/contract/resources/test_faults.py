@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
-from pytest_alchemy.cloudflare import CloudflareError, FakeAccount
+from pytest_alchemy.cloudflare import (
+    CloudflareError,
+    CloudflareUnreachableError,
+    D1Database,
+    FakeAccount,
+)
 from pytest_alchemy.scope import Scope
 from tests.contract.resources.doors import THINGS, Caller, Door, Thing, names
 
@@ -85,6 +91,56 @@ def test_what_was_made_without_an_answer_goes_with_its_scope(
 
     assert len(during - before) == 1
     assert names(scope, thing.cls) == before
+
+
+@each_posted_thing
+def test_a_dropped_answer_is_looked_for_like_a_refused_one(
+    fake: FakeAccount, scope: Scope, do: Caller, thing: Thing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_alchemy.cloudflare.client._FIRST_WAIT", 0.001)
+    fake.fail(method="POST", drop=True)
+
+    made = do(scope, "create", thing("orders"))
+
+    assert asked(fake) == "PG"
+    assert [item.name for item in fake.inventory()].count(made.name) == 1
+
+
+def test_without_any_answer_the_error_says_so(
+    fake: FakeAccount, scope: Scope, do: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_alchemy.cloudflare.client._FIRST_WAIT", 0.001)
+    db = do(scope, "create", D1Database("orders"))
+    fake.fail(method="POST", path="query$", drop=True)
+
+    with pytest.raises(CloudflareUnreachableError) as raised:
+        do(db, "query", "CREATE TABLE t (a)")
+
+    assert "Server disconnected without sending a response." in str(raised.value)
+    assert do(db, "query", "SELECT * FROM t").rows == []  # it took effect
+
+
+def test_a_busy_answer_without_words_is_told_in_those_of_the_status(
+    fake: FakeAccount, scope: Scope, do: Caller
+) -> None:
+    db = do(scope, "create", D1Database("orders"))
+    fake.fail(path="query$", status=429, body=None)
+
+    with pytest.raises(CloudflareError) as raised:
+        do(db, "query", "SELECT 1")
+
+    assert (raised.value.status, raised.value.code, raised.value.message) == (429, 0, "null")
+
+
+def test_an_answer_can_be_late(fake: FakeAccount, scope: Scope, do: Caller) -> None:
+    db = do(scope, "create", D1Database("orders"))
+    fake.fail(path="query$", status=None, delay=0.05)
+
+    start = time.monotonic()
+    rows = do(db, "query", "SELECT 1 AS a").rows
+
+    assert rows == [{"a": 1}]
+    assert time.monotonic() - start >= 0.05
 
 
 @each_thing

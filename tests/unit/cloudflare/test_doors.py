@@ -135,7 +135,7 @@ def test_the_transport_does_not_remember_every_call(account: FakeAccount) -> Non
     for _ in range(600):
         transport.handle_request(httpx.Request("GET", USER))
 
-    router = transport.handler.__self__  # type: ignore[union-attr]
+    router = transport._router
     assert len(router.calls) == len(router.routes[0].calls) == 101
 
 
@@ -315,3 +315,62 @@ def test_a_visit_tells_what_others_made_and_left() -> None:
 
         assert (item.kind, item.name) == ("d1", "left-behind")
         assert fake.untracked() == []
+
+
+def test_a_test_can_begin_anew() -> None:
+    settings = Settings(app="shop", stage="test")
+    with (
+        FakeCloudflare.opened(settings) as fake,
+        httpx.Client(headers=bearer(fake.account)) as client,
+    ):
+        url = f"https://api.cloudflare.com/client/v4/accounts/{fake.account_id}"
+        before = fake.inventory()
+        client.post(f"{url}/d1/database", json={"name": "made-by-the-code-under-test"})
+        client.post(f"{url}/r2/buckets", json={"name": "uploads"})
+        client.put(f"{url}/r2/buckets/uploads/objects/a", content=b"1")
+        client.post(f"{url}/queues", json={"queue_name": "jobs"})
+        client.post(f"{url}/storage/kv/namespaces", json={"title": "cache"})
+        during = fake.untracked()
+        fake.fail(times=None)
+
+        fake.reset()
+
+        assert sorted(item.kind for item in during) == ["d1", "kv", "queue", "r2"]
+        assert fake.inventory() == before
+        assert fake.requests == []
+        assert client.get(USER).status_code == 200
+
+
+@pytest.mark.parametrize("through", ["transport", "patch"])
+def test_a_client_gives_up_on_what_comes_later_than_it_waits(
+    account: FakeAccount, through: str
+) -> None:
+    account.fail(delay=60.0, times=2)
+    transport = transport_for(account) if through == "transport" else None
+
+    async def program() -> None:
+        async with httpx.AsyncClient(transport=transport, timeout=0.01) as client:
+            await client.get(USER)
+
+    with answering(account), httpx.Client(transport=transport, timeout=0.01) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            client.get(USER)
+        with pytest.raises(httpx.ReadTimeout):
+            asyncio.run(program())
+
+
+def test_others_go_on_while_one_answer_is_late(account: FakeAccount) -> None:
+    account.fail(status=None, delay=0.2)
+
+    async def program() -> list[str]:
+        order = []
+        async with httpx.AsyncClient(transport=transport_for(account)) as client:
+
+            async def ask(name: str) -> None:
+                await client.get(USER, headers=bearer(account))
+                order.append(name)
+
+            await asyncio.gather(ask("late"), ask("prompt"))
+        return order
+
+    assert asyncio.run(program()) == ["prompt", "late"]
