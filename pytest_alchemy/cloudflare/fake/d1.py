@@ -40,9 +40,9 @@ def _create(call: Call) -> Reply:
     body = object_of(call.request, 7400)
     name = body.get("name")
     if name is None:
-        _bad("name => Required")
+        refuse_property("name => Required")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        _bad(
+        refuse_property(
             "name => Expected 1 to 64 letters, digits, '-' or '_', starting with a letter or a digit"
         )
     region = _one_of(body, "primary_location_hint", _REGIONS) or _DEFAULT_REGION
@@ -72,7 +72,7 @@ def _list(call: Call) -> Reply:
 
 
 def _get(call: Call) -> Reply:
-    row = _database(call)
+    row = database_of(call)
     fields = call.request.arguments().get("fields")
     wanted = set(fields.split(",")) if fields else None
     shown: dict[str, Any] = _summary(row)
@@ -86,11 +86,11 @@ def _get(call: Call) -> Reply:
 
 
 def _edit(call: Call) -> Reply:
-    row = _database(call)
+    row = database_of(call)
     mode = _replication_mode(object_of(call.request, 7400))
     if mode is None:
         if call.request.method == "PUT":
-            _bad("read_replication => Required")
+            refuse_property("read_replication => Required")
         return Reply({**_summary(row), **_details(row)})
     call.storage.db.execute(
         "UPDATE d1_databases SET replication = ? WHERE uuid = ?", (mode, row[0])
@@ -99,11 +99,11 @@ def _edit(call: Call) -> Reply:
 
 
 def _delete(call: Call) -> Reply:
-    _discard(call.storage, _database(call)[0])
+    _discard(call.storage, database_of(call)[0])
     return Reply(None)
 
 
-def _database(call: Call) -> _Row:
+def database_of(call: Call) -> _Row:
     """
     Return the row of the database that the path names by id or by name.
 
@@ -140,7 +140,7 @@ def _one_of(body: dict[str, Any], name: str, known: tuple[str, ...]) -> str | No
     if value is None:
         return None
     if value not in known:
-        _bad(f"{name} => Expected one of {', '.join(known)}")
+        refuse_property(f"{name} => Expected one of {', '.join(known)}")
     return str(value)
 
 
@@ -149,11 +149,17 @@ def _replication_mode(body: dict[str, Any]) -> str | None:
     if replication is None:
         return None
     if not isinstance(replication, dict) or "mode" not in replication:
-        _bad("read_replication => Expected an object with a mode")
+        refuse_property("read_replication => Expected an object with a mode")
     return _one_of(replication, "mode", _REPLICATION_MODES)
 
 
-def _bad(reason: str) -> NoReturn:
+def refuse_property(reason: str) -> NoReturn:
+    """
+    Refuse a body in which something is missing or wrong.
+
+    Raises:
+        Refusal: Always.
+    """
     raise Refusal(400, 7400, f"Invalid property: {reason}")
 
 
@@ -169,7 +175,7 @@ def _raw(call: Call) -> Reply:
 
 
 def _run(call: Call, show: _Show) -> Reply:
-    row = _database(call)
+    row = database_of(call)
     statements = _statements(object_of(call.request, 7400))
     jail = call.storage.databases.open(row[0])
     try:
@@ -179,7 +185,7 @@ def _run(call: Call, show: _Show) -> Reply:
     size = jail.size()
     return Reply(
         [
-            {"success": True, "results": show(one), "meta": _meta(one, row[3], size)}
+            {"success": True, "results": show(one), "meta": show_meta(one, row[3], size)}
             for one in outcomes
         ]
     )
@@ -189,7 +195,8 @@ def _as_objects(outcome: Outcome) -> list[dict[str, Any]]:
     return [dict(zip(outcome.columns, row, strict=True)) for row in outcome.rows]
 
 
-def _meta(outcome: Outcome, region: str, size: int) -> dict[str, Any]:
+def show_meta(outcome: Outcome, region: str, size: int) -> dict[str, Any]:
+    """Return what the API tells of *outcome*, in a database of *size* bytes."""
     milliseconds = round(outcome.seconds * 1000, 4)
     return {
         "served_by": "v3-prod",
@@ -213,11 +220,11 @@ def _statements(body: dict[str, Any]) -> list[Statement]:
     if batch is None:
         return _statements_of(body)
     if not isinstance(batch, list) or not batch:
-        _bad("batch => Expected a list of at least one query")
+        refuse_property("batch => Expected a list of at least one query")
     found: list[Statement] = []
     for query in batch:
         if not isinstance(query, dict):
-            _bad("batch => Expected objects with sql and params")
+            refuse_property("batch => Expected objects with sql and params")
         found += _statements_of(query)
     return found
 
@@ -225,9 +232,9 @@ def _statements(body: dict[str, Any]) -> list[Statement]:
 def _statements_of(query: dict[str, Any]) -> list[Statement]:
     sql = query.get("sql")
     if sql is None:
-        _bad("sql => Required")
+        refuse_property("sql => Required")
     if not isinstance(sql, str):
-        _bad("sql => Expected a string")
+        refuse_property("sql => Expected a string")
     pieces = split_statements(sql)
     if not pieces:
         raise Refusal(400, 7500, "No SQL statements detected.: SQLITE_ERROR")
@@ -235,7 +242,7 @@ def _statements_of(query: dict[str, Any]) -> list[Statement]:
     if not params:
         return [Statement(piece) for piece in pieces]
     if not isinstance(params, list):
-        _bad("params => Expected a list")
+        refuse_property("params => Expected a list")
     if len(pieces) > 1:
         raise Refusal(400, 7500, "A query with params has to be a single statement")
     return [Statement(pieces[0], [_bound(value) for value in params])]
@@ -247,9 +254,9 @@ def _bound(value: Any) -> Any:
         try:
             return bytes(value)
         except (TypeError, ValueError):
-            _bad("params => A list has to hold byte values, 0 to 255")
+            refuse_property("params => A list has to hold byte values, 0 to 255")
     if isinstance(value, dict):
-        _bad("params => An object cannot be bound")
+        refuse_property("params => An object cannot be bound")
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
         return float(value)
     return value
@@ -269,6 +276,7 @@ def _inventory(storage: Storage) -> Iterable[InventoryItem]:
 
 
 def _discard(storage: Storage, id: str) -> None:
+    storage.db.execute("DELETE FROM d1_files WHERE database = ?", (id,))
     storage.db.execute("DELETE FROM d1_databases WHERE uuid = ?", (id,))
     # Not before the commit: an undone delete would leave a database without its file.
     storage.after_commit(lambda: storage.databases.remove(id))

@@ -14,6 +14,8 @@ from pytest_alchemy import clock
 T = TypeVar("T")
 
 BASE_PATH = "/client/v4"
+SIGNED_PATH = "/signed/"
+"""Below it, a path is a secret and takes the place of a token."""
 
 JSON_HEADERS = {"content-type": "application/json"}
 # The real limit is 1200 calls in five minutes. The fake never blocks on its own account (a fault rule can), so it
