@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from pytest_alchemy.resource import Resource as Resource
     from pytest_alchemy.resource import output as output
     from pytest_alchemy.scope import Scope as Scope
+    from pytest_alchemy.secret import Secret as Secret
     from pytest_alchemy.validation import Env as Env
 
-__all__ = ["Env", "NameRule", "Resource", "Scope", "alchemy", "output"]
+__all__ = ["Env", "NameRule", "Resource", "Scope", "Secret", "alchemy", "output"]
 
 _ROOMS = {
     "Env": "validation",
     "NameRule": "names",
     "Resource": "resource",
     "Scope": "scope",
+    "Secret": "secret",
     "alchemy": "app",
     "output": "resource",
 }

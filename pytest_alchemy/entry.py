@@ -86,7 +86,9 @@ class Entry(Turns):
         entry.scope, entry.kind, entry.resource, entry.seq = scope, kind, resource, intent.seq
         entry.status = Status.CREATED if created else Status.FAILED
         entry.settled, entry.recorded = settled, True
-        entry.name, entry.world, entry.props = intent.name, intent.world, intent.props
+        entry.name, entry.world = intent.name, intent.world
+        key = resource_key(kind.name, intent.id)
+        entry.props = scope.root.sealer.unseal(intent.path, key, intent.props)
         entry.where, entry.test, entry.at = intent.where, intent.test, intent.at
         entry.parent, entry.needs, entry.needed_by = scope.owner, (), None
         entry.loop = entry._own_scope = None
@@ -165,6 +167,12 @@ class Entry(Turns):
         return _facts(self, self.kind.title, self.id, self.world)
 
     def intent(self) -> records.Intent:
+        """
+        Return the line that says it is about to be created.
+
+        Raises:
+            AlchemyError: A secret in it cannot be sealed.
+        """
         return records.Intent(
             seq=self.seq,
             path=self.scope.place,
@@ -172,7 +180,7 @@ class Entry(Turns):
             id=self.id,
             name=self.name,
             world=self.world,
-            props=self.props,
+            props=self.sealed(self.props),
             needs=self.numbers_needed(),
             parent=self.parent.seq if self.parent else 0,
             at=self.at,
@@ -197,6 +205,16 @@ class Entry(Turns):
             for name in self.kind.outputs
             if name in values
         }
+
+    def sealed(self, data: dict[str, Any]) -> dict[str, Any]:
+        """
+        Return *data*, properties or outputs, as it is recorded: with the secrets in it sealed.
+
+        Raises:
+            AlchemyError: A secret in it cannot be sealed.
+        """
+        key = resource_key(self.kind.name, self.id)
+        return self.scope.root.sealer.seal(self.scope.place, key, data)
 
     def hold(self) -> None:
         """Note in everything it needs that it is needed."""

@@ -283,6 +283,58 @@ class PlainSecretWarning(AlchemyWarning):
     """A property that seems to hold a password would be recorded in clear text."""
 
 
+class NoPasswordError(AlchemyError):
+    """A secret would have to be recorded, or was, in a stage that outlives its programs, and there is no password."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(stage)
+        self.stage = stage
+
+    def __str__(self) -> str:
+        return (
+            f"Stage {self.stage} outlives its programs, so a secret in it needs a password, and none was given.\n"
+            'Give it: alchemy("my-app", password=os.environ["ALCHEMY_PASSWORD"]).'
+        )
+
+
+class WrongPasswordError(AlchemyError):
+    """The secrets of a stage were sealed with another password."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(stage)
+        self.stage = stage
+
+    def __str__(self) -> str:
+        return (
+            f"The password is not the one that the secrets of stage {self.stage} were sealed with.\n"
+            "Give that one. Without any, what needs no secret can still be destroyed."
+        )
+
+
+class SecretUnreadableError(AlchemyError):
+    """A recorded secret cannot be opened."""
+
+    def __init__(self, stage: str, key: str, field: str) -> None:
+        super().__init__(stage, key, field)
+        self.stage, self.key, self.field = stage, key, field
+
+    def __str__(self) -> str:
+        return (
+            f"The secret {self.field!r} of {self.key} in {self.stage} cannot be opened: it was sealed by another user "
+            "or on another machine,\nor somebody moved or edited it in the state. Declare it anew, under another id."
+        )
+
+
+class CryptographyMissingError(AlchemyError, ImportError):
+    """What encrypts secrets is not installed."""
+
+    def __str__(self) -> str:
+        return (
+            "A secret is to be recorded, and the library that encrypts it is not installed.\n"
+            "Install it: pip install 'pytest-alchemy[secrets]'"
+        )
+
+
 class LeakWarning(AlchemyWarning):
     """Something that a scope owned could not be destroyed."""
 

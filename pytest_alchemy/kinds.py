@@ -10,6 +10,7 @@ import typing
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, is_dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_alchemy import validation
@@ -17,7 +18,7 @@ from pytest_alchemy.binding import Binding, GuardedHook, Output
 from pytest_alchemy.callers import stack_level
 from pytest_alchemy.errors import InvalidPropertyError, PlainSecretWarning, ResourceDefinitionError
 from pytest_alchemy.names import NameRule, check_kind
-from pytest_alchemy.validation import Mismatch, Shape, shape_of
+from pytest_alchemy.validation import Mismatch, Shape, shape_of, takes_secrets
 
 if TYPE_CHECKING:
     from pytest_alchemy.resource import Resource
@@ -29,7 +30,7 @@ MISSING: Any = object()
 _RESERVED = frozenset({"id", "name", "scope", *HOOKS})
 
 
-@dataclass(slots=True)
+@dataclass
 class Field:
     """One property or output of a kind."""
 
@@ -37,6 +38,11 @@ class Field:
     annotation: Any
     shape: Shape
     default: Any = MISSING
+
+    @cached_property
+    def is_secret(self) -> bool:
+        """Whether a secret may stand in it: then no message shows its value."""
+        return takes_secrets(self.shape)
 
     def default_value(self) -> Any:
         value = self.default
@@ -83,6 +89,11 @@ class Kind:
             self.properties, self.outputs = _fields(self.cls)
         return self.properties
 
+    @property
+    def gives_secrets(self) -> bool:
+        """Whether an output is declared as a secret."""
+        return any(known.is_secret for known in self.outputs.values())
+
     def accept(self, id: str, given: dict[str, Any]) -> dict[str, Any]:
         """
         Return the values of all properties, checked.
@@ -104,7 +115,7 @@ class Kind:
                 try:
                     value = known.shape.accept(value, "")
                 except Mismatch as mismatch:
-                    raise self._refused(id, name, mismatch) from None
+                    raise self._refused(id, known, mismatch) from None
                 if type(value) is str and "://" in value:
                     _warn_of_password(f"{self.title} {id!r}", name, value)
             values[name] = value
@@ -139,7 +150,7 @@ class Kind:
                     resource.__dict__[name] = known.shape.accept(resource.__dict__[name], "")
                 except Mismatch as mismatch:
                     del resource.__dict__[name]
-                    raise self._refused(resource.id, name, mismatch) from None
+                    raise self._refused(resource.id, known, mismatch) from None
 
     def revive(
         self,
@@ -166,7 +177,7 @@ class Kind:
                     try:
                         resource.__dict__[name] = known.shape.revive(data[name], "", resolve)
                     except Mismatch as mismatch:
-                        raise self._refused(id, name, mismatch) from None
+                        raise self._refused(id, known, mismatch) from None
                     except LookupError:
                         continue  # it refers to what is gone; the name alone has to do
                 elif fields is not self.outputs:
@@ -193,10 +204,12 @@ class Kind:
                 resource.__dict__[name] = value
         return resource
 
-    def _refused(self, id: str, name: str, mismatch: Mismatch) -> InvalidPropertyError:
-        return InvalidPropertyError(
-            f"{self.title} {id!r}", f"{name}{mismatch.path}", mismatch.reason
-        )
+    def _refused(self, id: str, known: Field, mismatch: Mismatch) -> InvalidPropertyError:
+        place, title = f"{known.name}{mismatch.path}", f"{self.title} {id!r}"
+        if not known.is_secret:
+            return InvalidPropertyError(title, place, mismatch.reason)
+        remedy = "Wrap its text: alchemy.secret(...)." if mismatch.found == "str" else ""
+        return InvalidPropertyError(title, place, mismatch.discreet, remedy)
 
     def _refuse_unknown(self, id: str, given: dict[str, Any]) -> None:
         for name in given:
@@ -371,7 +384,8 @@ def _warn_of_password(resource: str, name: str, value: str) -> None:
     if at and ":" in user and user.partition(":")[2]:
         warnings.warn(
             f"{resource}: property {name!r} seems to hold a password, which would be recorded in clear text.\n"
-            "Pass alchemy.env('VARIABLE') instead: the variable's name is recorded, not its value.",
+            "Pass alchemy.env('VARIABLE') instead: the variable's name is recorded, not its value.\n"
+            "Or annotate it as Secret and pass alchemy.secret(...): that is encrypted in state and never printed.",
             PlainSecretWarning,
             stacklevel=stack_level(),
         )

@@ -24,6 +24,7 @@ from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.late import running_loop
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.retry import advise
+from pytest_alchemy.secret import without_secrets
 from pytest_alchemy.values import Env, variables
 
 if TYPE_CHECKING:
@@ -146,8 +147,8 @@ def note_failure(owned: Owned, error: BaseException, attempts: int) -> None:
 
 
 def summary(error: BaseException) -> str:
-    """Return type and text of *error* on one line: ``ConnectError: no route to host``."""
-    text = " ".join(str(error).split())
+    """Return type and text of *error* on one line, without secrets: ``ConnectError: no route to host``."""
+    text = " ".join(without_secrets(str(error)).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -193,6 +194,8 @@ def _record_intent(entry: Entry) -> None:
         if "world" in entry.kind.hooks:
             entry.world = _world_of(entry.kind, entry.resource)
         if stage.outlives_process(entry.world):
+            if entry.kind.gives_secrets:
+                stage.sealer.check()
             stage.record_kind(entry.kind)
             stage.record(entry.intent())
             entry.recorded = True
@@ -294,7 +297,7 @@ def _created(entry: Entry, outputs: dict[str, Any]) -> None:
     entry.status = Status.CREATED
     stage.counts.created += 1
     if entry.recorded:
-        stage.record(records.Created(entry.seq, outputs, at=clock.now()))
+        stage.record(records.Created(entry.seq, entry.sealed(outputs), at=clock.now()))
 
 
 async def _update(entry: Entry, resource: Resource, driver: Driver) -> Resource:
@@ -307,7 +310,7 @@ async def _update(entry: Entry, resource: Resource, driver: Driver) -> Resource:
     entry.needs = tuple(dict.fromkeys((*before, *after)))  # both, should it fail half-way
     entry.hold()
     if entry.recorded:
-        stage.record(records.Updating(entry.seq, props, entry.numbers_needed()))
+        stage.record(records.Updating(entry.seq, entry.sealed(props), entry.numbers_needed()))
     _, loop = await driver.call(_hook(entry, resource, "update", previous), loop=entry.loop)
     entry.kind.check_outputs(resource)
     entry.let_go()
@@ -315,8 +318,9 @@ async def _update(entry: Entry, resource: Resource, driver: Driver) -> Resource:
     entry.loop = loop or entry.loop
     entry.hold()
     if entry.recorded:
+        outputs, applied = entry.sealed(entry.outputs()), entry.sealed(props)
         needs = entry.numbers_needed()
-        stage.record(records.Created(entry.seq, entry.outputs(), props, clock.now(), needs))
+        stage.record(records.Created(entry.seq, outputs, applied, clock.now(), needs))
     return resource
 
 

@@ -228,6 +228,25 @@ class Kept(_Line, tag="kept", frozen=True):
     expires: float
 
 
+class Vault(_Line, tag="vault", frozen=True):
+    """
+    The key that the stage's secrets are encrypted with; written before the first line that holds one.
+
+    Attributes:
+        salt: Salt of the password.
+        key: The key, encrypted with what scrypt makes of the password: nonce, ciphertext, tag.
+        n: Cost of scrypt.
+        r: Its block size.
+        p: Its parallelization.
+    """
+
+    salt: bytes
+    key: bytes
+    n: int = 2**15
+    r: int = 8
+    p: int = 3
+
+
 Record = (
     KindSeen
     | Intent
@@ -239,6 +258,7 @@ Record = (
     | DestroyFailed
     | Deferred
     | Kept
+    | Vault
 )
 AnyLine = StageOpened | Record
 

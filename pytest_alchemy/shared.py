@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pytest_alchemy import lifecycle
@@ -43,7 +45,7 @@ class SharedScope(Scope):
             if isinstance(known, Entry) and known.status is not Status.FAILED:
                 self._refuse_change(resource, known.props, known.where, known.test)
                 return await super()._make(resource, driver)
-            found = await driver.aside(lambda: self.board.find(self.place, kind.name, resource.id))
+            found = await driver.aside(lambda: self._find(self.place, kind.name, resource.id))
             if found is None:
                 return await super()._make(resource, driver)
             self.refuse_if_closed(describe(resource))
@@ -56,6 +58,15 @@ class SharedScope(Scope):
 
     async def _remove(self, resource: Resource, driver: Driver) -> None:
         raise SharedRemoveError(describe(resource), self.title)
+
+    def _find(self, place: tuple[str, ...], kind: str, id: str) -> SharedRecord | None:
+        """Return what some process recorded, with its secrets as values."""
+        found = self.board.find(place, kind, id)
+        if found is None:
+            return None
+        opened = partial(self.root.sealer.unseal, place, resource_key(kind, id))
+        outputs = None if found.outputs is None else opened(found.outputs)
+        return replace(found, props=opened(found.props), outputs=outputs)
 
     def _rebuilt(self, resource: Resource, found: SharedRecord) -> Resource:
         """Return *resource* as the process that created it knows it."""
@@ -90,7 +101,7 @@ class SharedScope(Scope):
     def _refer(self, reference: dict[str, Any]) -> Resource:
         """Return the resource that an output refers to, rebuilt in the same way."""
         kind_name, _, id = reference["key"].partition("-")
-        found = self.board.find(tuple(reference["path"]), kind_name, id)
+        found = self._find(tuple(reference["path"]), kind_name, id)
         if found is None or found.outputs is None or reference["stage"] != self.root.name:
             raise LookupError(reference["key"])
         kind = load_kind(found.seen)

@@ -18,7 +18,8 @@ from pytest_alchemy.callers import stack_level
 from pytest_alchemy.errors import DuplicateKindError, UnimportableKindWarning
 from pytest_alchemy.names import Namer, NameRule, Run
 from pytest_alchemy.pauses import Pauses
-from pytest_alchemy.records import KindSeen, Record, StageOpened
+from pytest_alchemy.records import KindSeen, Record, StageOpened, Vault
+from pytest_alchemy.sealed import PasswordKey, Sealer
 from pytest_alchemy.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Stage:
         pauses: Who has to wait for a provider; shared by all stages that call the same ones.
         first_number: Number of the first thing that is made in it: of a lasting stage `StageState.next_number`, so
             that no number stands for two things.
+        key: Returns the key that its secrets are sealed with; without it `use_password` says with what.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Stage:
         worker: str = "main",
         pauses: Pauses | None = None,
         first_number: int = 1,
+        key: Callable[[], bytes] | None = None,
     ) -> None:
         self.settings, self.name, self.run, self.program = settings, name, run, program
         self.worker = worker
@@ -107,10 +110,29 @@ class Stage:
         self._recorded: set[Kind] = set()
         self._numbers = itertools.count(first_number)
         self._memory = f"memory:{os.getpid()}"
+        no_password = PasswordKey(self.title, None, None, self.record)
+        self.sealer = Sealer(settings.app, name, key or no_password)
 
     @property
     def title(self) -> str:
         return f"{self.settings.app}/{self.name}"
+
+    def use_password(self, password: str | None, vault: Vault | None) -> None:
+        """
+        Say what the secrets of this lasting stage are sealed with; costs nothing unless it has any.
+
+        Args:
+            password: The password, None if there is none: then secrets are refused before anything is made.
+            vault: What its state says (`StageState.vault`).
+
+        Raises:
+            WrongPasswordError: Its secrets were sealed with another password.
+            CryptographyMissingError: It has secrets, and the library for them is not installed.
+        """
+        key = PasswordKey(self.title, password, vault, self.record)
+        self.sealer = Sealer(self.settings.app, self.name, key)
+        if password and vault:
+            self.sealer.check()
 
     def next_number(self) -> int:
         """Return the next number in order of creation."""

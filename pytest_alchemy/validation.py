@@ -16,12 +16,13 @@ import enum
 import types
 import typing
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
+from pytest_alchemy.secret import Secret
 from pytest_alchemy.values import Env, Resolve, is_special, plain, referred, revive, unescape
 
 # Types that a caller has to pass as such, although plain data could be converted to them.
@@ -38,11 +39,29 @@ _EXACT = (
 
 
 class Mismatch(Exception):
-    """A value that does not fit; *path* leads to the place inside it (``['DB'][0]``)."""
+    """
+    A value that does not fit.
 
-    def __init__(self, path: str, reason: str) -> None:
+    Attributes:
+        path: The way to the place inside it (``['DB'][0]``).
+        reason: Why it does not fit.
+        discreet: The same without showing anything of the value.
+        found: Name of the value's type, empty if that is not the reason.
+    """
+
+    def __init__(self, path: str, reason: str, discreet: str = "", found: str = "") -> None:
         super().__init__(path, reason)
         self.path, self.reason = path, reason
+        self.discreet, self.found = discreet or reason, found
+
+    @classmethod
+    def of(cls, path: str, expected: str, value: Any) -> Self:
+        """Return the mismatch of *value* with what was *expected* instead."""
+        found = type(value).__name__
+        discreet = f"has to be {expected}, not {found}"
+        text = repr(value)
+        shown = text if len(text) <= 40 else text[:37] + "..."
+        return cls(path, f"{discreet} ({shown})", discreet, found)
 
 
 class Shape:
@@ -56,6 +75,10 @@ class Shape:
         """Return the value that was recorded as *data*."""
         return revive(data, resolve)
 
+    def inside(self) -> Iterable[Shape]:
+        """Return the shapes of what a value is made of."""
+        return ()
+
 
 class _Instance(Shape):
     """Exactly an instance of some classes (resources, `Env`, plain scalars)."""
@@ -66,7 +89,7 @@ class _Instance(Shape):
     def accept(self, value: Any, path: str) -> Any:
         if isinstance(value, self.kind) and (self.kind is bool or type(value) is not bool):
             return value
-        raise Mismatch(path, f"has to be {self.name}, not {_describe(value)}")
+        raise Mismatch.of(path, self.name, value)
 
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
         return self.accept(revive(data, resolve), path)
@@ -87,13 +110,16 @@ class _Path(_Instance):
 
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
         if not isinstance(data, str):
-            raise Mismatch(path, f"has to be {self.name}, not {_describe(data)}")
+            raise Mismatch.of(path, self.name, data)
         return self.kind(data)
 
 
 class _Union(Shape):
     def __init__(self, options: list[Shape], name: str) -> None:
         self.options, self.name = options, name
+
+    def inside(self) -> Iterable[Shape]:
+        return self.options
 
     def accept(self, value: Any, path: str) -> Any:
         return self._first(lambda option: option.accept(value, path), value, path)
@@ -109,7 +135,7 @@ class _Union(Shape):
             except Mismatch as mismatch:
                 if mismatch.path != path:
                     deeper = mismatch
-        raise deeper or Mismatch(path, f"has to be {self.name}, not {_describe(value)}")
+        raise deeper or Mismatch.of(path, self.name, value)
 
 
 class _Items(Shape):
@@ -120,14 +146,17 @@ class _Items(Shape):
     ) -> None:
         self.made, self.takes, self.item, self.name = made, takes, item, name
 
+    def inside(self) -> Iterable[Shape]:
+        return (self.item,)
+
     def accept(self, value: Any, path: str) -> Any:
         if not isinstance(value, self.takes):
-            raise Mismatch(path, f"has to be {self.name}, not {_describe(value)}")
+            raise Mismatch.of(path, self.name, value)
         return self.made(self.item.accept(item, f"{path}[{n}]") for n, item in enumerate(value))
 
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
         if not isinstance(data, list):
-            raise Mismatch(path, f"has to be {self.name}, not {_describe(data)}")
+            raise Mismatch.of(path, self.name, data)
         items: list[Any] = data
         return self.made(self.item.revive(x, f"{path}[{n}]", resolve) for n, x in enumerate(items))
 
@@ -137,6 +166,9 @@ class _Tuple(Shape):
 
     def __init__(self, places: list[Shape], name: str) -> None:
         self.places, self.name = places, name
+
+    def inside(self) -> Iterable[Shape]:
+        return self.places
 
     def accept(self, value: Any, path: str) -> Any:
         self._check(value, tuple, path)
@@ -152,7 +184,7 @@ class _Tuple(Shape):
 
     def _check(self, value: Any, kind: type, path: str) -> None:
         if not isinstance(value, kind) or len(value) != len(self.places):  # type: ignore[arg-type]  # kind is sized
-            raise Mismatch(path, f"has to be {self.name}, not {_describe(value)}")
+            raise Mismatch.of(path, self.name, value)
 
 
 class _Mapping(Shape):
@@ -161,9 +193,12 @@ class _Mapping(Shape):
     def __init__(self, item: Shape, name: str) -> None:
         self.item, self.name = item, name
 
+    def inside(self) -> Iterable[Shape]:
+        return (self.item,)
+
     def accept(self, value: Any, path: str) -> Any:
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise Mismatch(path, f"has to be {self.name}, not {_describe(value)}")
+            raise Mismatch.of(path, self.name, value)
         return {key: self.item.accept(item, f"{path}[{key!r}]") for key, item in value.items()}
 
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
@@ -192,10 +227,13 @@ class _Fields(Shape):
             self._shapes = {name: shape_of(hint) for name, hint in hints.items()}
         return self._shapes
 
+    def inside(self) -> Iterable[Shape]:
+        return self.shapes.values()
+
     def accept(self, value: Any, path: str) -> Any:
         kind: type[Any] = dict if self.is_dict else self.cls
         if not isinstance(value, kind):
-            raise Mismatch(path, f"has to be {self.name}, not {_describe(value)}")
+            raise Mismatch.of(path, self.name, value)
         if self.is_dict:
             self._check_keys(value, path)
             return {
@@ -257,7 +295,7 @@ class _Literal(Shape):
             if value == form and type(value) is type(form):
                 return known
         expected = " or ".join(map(repr, self.values))
-        raise Mismatch(path, f"has to be {expected}, not {_describe(value)}")
+        raise Mismatch.of(path, expected, value)
 
 
 class _Enum(_Instance):
@@ -267,9 +305,7 @@ class _Enum(_Instance):
         try:
             return self.kind(data)
         except ValueError:
-            raise Mismatch(
-                path, f"has to be a value of {self.name}, not {_describe(data)}"
-            ) from None
+            raise Mismatch.of(path, f"a value of {self.name}", data) from None
 
 
 class _Codec(Shape):
@@ -315,6 +351,21 @@ def shape_of(annotation: Any) -> Shape:
     if isinstance(annotation, type):
         return _shape_of_class(annotation)
     return _codec(annotation)
+
+
+def takes_secrets(shape: Shape) -> bool:
+    """Tell whether a value of *shape* may have a secret anywhere in it."""
+    waiting, seen = [shape], set()
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, _Instance) and each.kind is Secret:
+            return True
+        if isinstance(each, _Fields):
+            if each.cls in seen:  # it may refer to itself
+                continue
+            seen.add(each.cls)
+        waiting += each.inside()
+    return False
 
 
 def _without_names(annotation: Any) -> Any:
@@ -366,7 +417,7 @@ def _shape_of_class(annotation: type) -> Shape:
         return _Mapping(Shape(), "dict")
     if issubclass(annotation, PurePath):
         return _Path(annotation)
-    if annotation is Env or hasattr(annotation, "__alchemy_ref__"):
+    if annotation is Env or annotation is Secret or hasattr(annotation, "__alchemy_ref__"):
         return _Instance(annotation)
     if dataclasses.is_dataclass(annotation) or typing.is_typeddict(annotation):
         return _Fields(annotation)
@@ -388,7 +439,7 @@ def _author_dict(data: Any, name: str, path: str) -> dict[str, Any]:
     found = unescape(data)
     if isinstance(found, dict) and (found is not data or not is_special(found)):
         return found
-    raise Mismatch(path, f"has to be {name}, not {_describe(data)}")
+    raise Mismatch.of(path, name, data)
 
 
 def _mismatch(error: msgspec.ValidationError, path: str) -> Mismatch:
@@ -409,12 +460,6 @@ def _name(annotation: Any) -> str:
     if isinstance(annotation, type):
         return "None" if annotation is types.NoneType else annotation.__name__
     return "..." if annotation is Ellipsis else str(annotation).replace("typing.", "")
-
-
-def _describe(value: Any) -> str:
-    text = repr(value)
-    shown = text if len(text) <= 40 else text[:37] + "..."
-    return f"{type(value).__name__} ({shown})"
 
 
 __all__ = ["Env", "Mismatch", "Shape", "plain", "referred", "shape_of"]

@@ -2,7 +2,8 @@
 How a value looks in a record.
 
 Records are plain data. What has a meaning of its own is a dict with one key: ``{"$env": variable}``,
-``{"$ref": reference to a resource}``; a dict of the author's that looks like one is wrapped as ``{"$dict": ...}``.
+``{"$secret": encrypted text}``, ``{"$ref": reference to a resource}``; a dict of the author's that looks like one is
+wrapped as ``{"$dict": ...}``. A secret stays what it is, a `Secret`, until it is recorded.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import PurePath
 from typing import Any
 
 import msgspec
+
+from pytest_alchemy.secret import Secret
 
 Resolve = Callable[[dict[str, Any]], Any]
 """Turns a recorded reference back into a resource."""
@@ -75,6 +78,8 @@ def plain(value: Any) -> Any:
         return _finite(value)
     if isinstance(value, Env):
         return {"$env": value.variable}
+    if isinstance(value, Secret):
+        return value
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, Mapping):
@@ -116,6 +121,34 @@ def variables(data: Any) -> Iterator[str]:
     elif isinstance(data, list):
         for item in data:
             yield from variables(item)
+
+
+def holds_secrets(data: Any) -> bool:
+    """Tell whether a secret, sealed or not, stands anywhere in plain *data*."""
+    if isinstance(data, dict):
+        if len(data) == 1:
+            if "$secret" in data:
+                return True
+            data = unescape(data)
+        return any(holds_secrets(item) for item in data.values())
+    if isinstance(data, list):
+        return any(holds_secrets(item) for item in data)
+    return isinstance(data, Secret)
+
+
+def map_secrets(data: Any, change: Callable[[Any], Any]) -> Any:
+    """Return plain *data* with every secret in it, sealed or not, as *change* has it."""
+    if isinstance(data, list):
+        return [map_secrets(item, change) for item in data]
+    if isinstance(data, Secret):
+        return change(data)
+    if not isinstance(data, dict):
+        return data
+    if len(data) == 1 and "$secret" in data:
+        return change(data)
+    inside = unescape(data)
+    found = {key: map_secrets(item, change) for key, item in inside.items()}
+    return found if inside is data else {"$dict": found}
 
 
 def revive(data: Any, resolve: Resolve) -> Any:

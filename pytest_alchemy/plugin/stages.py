@@ -11,10 +11,12 @@ from pytest_alchemy.names import Run
 from pytest_alchemy.pauses import Pauses
 from pytest_alchemy.records import StageOpened
 from pytest_alchemy.recovery.process import Watch
+from pytest_alchemy.sealed import key_of_run
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.folders import ACCOUNT, Root
 from pytest_alchemy.state.journal import FileJournal
+from pytest_alchemy.state.keys import user_key
 from pytest_alchemy.state.runpauses import RunPauses
 from pytest_alchemy.state.stagefiles import StageFiles
 
@@ -58,10 +60,17 @@ class Stages:
             name = f"{settings.stage}-{worker}-{self._run.id}"
             plain = replace(settings, keep="never", teardown_timeout=None)
             opened = partial(self._open, files, shared)
-            self._stages[key] = (
-                Stage(plain, name, self._run, self._program, opened, self._worker, self._pauses),
-                files,
+            stage = Stage(
+                plain,
+                name,
+                self._run,
+                self._program,
+                opened,
+                self._worker,
+                self._pauses,
+                key=lambda: key_of_run(user_key(), plain.app, name),
             )
+            self._stages[key] = stage, files
         return self._stages[key][0]
 
     def with_shared_account(self, settings: Settings) -> Settings:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from pytest_alchemy.records import (
 )
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
+from pytest_alchemy.sealed import key_of_run
 from pytest_alchemy.settings import Settings, Strategy
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.filestore import FileStore, remove_stage
@@ -85,6 +87,11 @@ class _Book:
         for number, entry in self.entries.items():
             needs = self.said.live[number].needs
             entry.needs = tuple(self.entries[need] for need in needs if need in self.entries)
+
+    def opened(self, intent: Intent, data: dict[str, Any]) -> dict[str, Any]:
+        """Return *data* with its secrets as values."""
+        key = resource_key(intent.kind, intent.id)
+        return self.stage.sealer.unseal(intent.path, key, data)
 
 
 class DeadStage:
@@ -219,6 +226,7 @@ class DeadStage:
             Program(folder=header.folder),
             lambda _: _Telling(self._journal_of(lineage, header), opened.things, self._tell),
             worker=header.worker,
+            key=partial(key_of_run, self._key, header.app, header.stage) if run else None,
         )
         return (opened := _Book(book, stage))
 
@@ -256,7 +264,12 @@ class DeadStage:
 
     def _recall_resource(self, book: _Book, live: Live, intent: Intent) -> Entry:
         kind = load_kind(book.said.kinds[intent.kind])
-        resource = kind.revive(intent.id, live.props, live.outputs or {}, self._resolve)
+        resource = kind.revive(
+            intent.id,
+            book.opened(intent, live.props),
+            book.opened(intent, live.outputs or {}),
+            self._resolve,
+        )
         scope = _scope_at(book, intent.path)
         entry = Entry.recalled(
             scope, kind, resource, intent, created=live.created, settled=live.settled

@@ -20,6 +20,7 @@ from pytest_alchemy.records import (
     KindSeen,
     Record,
     Updating,
+    Vault,
 )
 
 
@@ -62,11 +63,13 @@ class LiveState:
         live: What is still owned, by number, in order of the numbers.
         kinds: Where the classes of the kinds can be imported from.
         kept: Which scopes are kept on purpose, in the order in which they were.
+        vault: What its secrets are encrypted with, None if there never was one.
     """
 
     live: dict[int, Live] = field(default_factory=dict)
     kinds: dict[str, KindSeen] = field(default_factory=dict)
     kept: list[Kept] = field(default_factory=list)
+    vault: Vault | None = None
 
 
 def fold(records: Iterable[Record], before: LiveState | None = None) -> LiveState:
@@ -89,6 +92,8 @@ def fold(records: Iterable[Record], before: LiveState | None = None) -> LiveStat
                 state.kinds[record.kind] = record
             case Kept():
                 state.kept.append(record)
+            case Vault():
+                state.vault = record
             case Intent():
                 known[record.seq] = state.live[record.seq] = Live(
                     record, props=record.props, needs=record.needs

@@ -16,7 +16,7 @@ import msgspec
 
 from pytest_alchemy import clock
 from pytest_alchemy.errors import StateChangedError, StateFileError
-from pytest_alchemy.records import Deferred, Intent, KindSeen, Record, StageOpened
+from pytest_alchemy.records import Deferred, Intent, KindSeen, Record, StageOpened, Vault
 from pytest_alchemy.state.document import Sheet, moment_in, normal, text_of, things_in
 from pytest_alchemy.state.fold import Live, LiveState, fold
 from pytest_alchemy.state.statefile import VERSION
@@ -32,6 +32,7 @@ _REPEATED = (
     "resources",
     "deferred",
     "expires",
+    "vault",
     "journals",
 )
 
@@ -64,12 +65,14 @@ class StageState:
         kept: Until when scopes are kept on purpose, in seconds since the epoch.
         documents: The documents that were read.
         segments: The journal lines that were read.
+        vault: What its secrets are encrypted with; None if it never had any.
     """
 
     books: dict[str, Book] = field(default_factory=dict)
     kept: dict[Place, float] = field(default_factory=dict)
     documents: dict[Place, Versioned] = field(default_factory=dict)
     segments: list[Segment] = field(default_factory=list)
+    vault: Vault | None = None
 
     @property
     def next_number(self) -> int:
@@ -168,6 +171,7 @@ def _loaded(documents: dict[Place, Versioned], segments: list[Segment]) -> Stage
     root = documents.get(())
     if root is not None:
         state.books = _books_in(root)
+        state.vault = _vault_in(root)
     for segment in segments:
         book = state.books.setdefault(segment.header.lineage, Book(segment.header))
         book.header = segment.header
@@ -200,6 +204,7 @@ def _play(state: StageState, book: Book, records: Iterable[Record]) -> None:
     book.kinds = {kind: seen for kind, seen in sorted(after.kinds.items()) if kind in used}
     given = (record.seq for record in records if isinstance(record, (Intent, Deferred)))
     book.numbers = max(book.numbers, max(given, default=0))
+    state.vault = after.vault or state.vault
     state.kept.update((kept.path, round(kept.expires, 6)) for kept in after.kept)
 
 
@@ -239,6 +244,13 @@ def _books_in(root: Versioned) -> dict[str, Book]:
     }
 
 
+def _vault_in(root: Versioned) -> Vault | None:
+    try:
+        return msgspec.convert(root.document.get("vault"), Vault | None)
+    except msgspec.ValidationError as error:
+        raise StateFileError(root.source, f"'vault': {error}") from error
+
+
 def _sheets(state: StageState) -> dict[Place, Sheet]:
     sheets: dict[Place, Sheet] = {}
 
@@ -272,6 +284,8 @@ def _document(
     if place in state.kept:
         document["expires"] = text_of(state.kept[place])
     if not place:
+        if state.vault:
+            document["vault"] = msgspec.to_builtins(state.vault)
         document["journals"] = {
             lineage: msgspec.to_builtins(
                 _Account(book.header, list(book.kinds.values()), book.numbers)

@@ -36,6 +36,20 @@ def test_the_resource_of_the_readme_makes_and_drops_a_database(
     assert after == before
 
 
+def test_the_secrets_of_the_readme_are_secrets(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_api=program_with("class ApiServer"),
+        provider="def log_in(name, password): return f'{name} with {password}'",
+    )
+
+    result = pytester.runpytest_subprocess("--alchemy-keep=always")
+
+    result.assert_outcomes(passed=1)
+    [journal] = pytester.path.rglob("*.jsonl")
+    assert "$secret" in journal.read_text()
+    assert "correct horse" not in journal.read_text()
+
+
 def program_with(words: str) -> str:
     """Return the one program of the README that contains *words*."""
     programs: list[str] = re.findall(

@@ -230,7 +230,8 @@ def test_a_password_in_a_property_is_warned_about() -> None:
 
     assert str(caught[0].message) == (
         "Server 'web': property 'region' seems to hold a password, which would be recorded in clear text.\n"
-        "Pass alchemy.env('VARIABLE') instead: the variable's name is recorded, not its value."
+        "Pass alchemy.env('VARIABLE') instead: the variable's name is recorded, not its value.\n"
+        "Or annotate it as Secret and pass alchemy.secret(...): that is encrypted in state and never printed."
     )
     assert (caught[0].filename, caught[0].lineno) == (__file__, line)
 
