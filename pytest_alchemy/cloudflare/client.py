@@ -75,6 +75,7 @@ class Api:
         data: Any = None,
         *,
         query: Mapping[str, Any] | None = None,
+        again: bool = False,
         **more: Any,
     ) -> Any:
         """
@@ -85,13 +86,14 @@ class Api:
             path: Path below the account, percent-encoded, with a slash at the start.
             data: What to send as JSON; None for no body.
             query: Arguments of the query; those that are None are left out.
+            again: True for a POST that does no harm when it is repeated.
             more: What else `httpx.Request` takes (``content``, ``files``, ``headers``).
 
         Raises:
             CloudflareError: The API refused.
             CloudflareUnreachableError: The API did not answer.
         """
-        response = await self.fetch(method, path, data, query=query, **more)
+        response = await self.fetch(method, path, data, query=query, again=again, **more)
         try:
             return response.json()["result"]
         except (ValueError, KeyError, TypeError):
@@ -146,6 +148,7 @@ class Api:
         data: Any = None,
         *,
         query: Mapping[str, Any] | None = None,
+        again: bool = False,
         headers: Mapping[str, str] | None = None,
         **more: Any,
     ) -> httpx.Response:
@@ -160,7 +163,7 @@ class Api:
             "authorization": f"Bearer {self.account.api_token}",
         }
         call = f"{method} {path}"
-        tries = 1 if patient.get() or method in _NEVER_REPEATED else TRIES
+        tries = 1 if patient.get() or (method in _NEVER_REPEATED and not again) else TRIES
         for attempt in range(1, tries + 1):
             try:
                 response = await self._sender.send(self._request(method, url, more))

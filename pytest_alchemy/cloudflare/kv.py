@@ -158,7 +158,8 @@ def _get_with_metadata(namespace: KVNamespace, key: str) -> Operation[tuple[str 
     path = f"{_ALL}/{namespace.namespace_id}/bulk/get"
 
     async def operation(api: Api) -> tuple[str | None, Any]:
-        answer = await api.call("POST", path, {"keys": [key], "withMetadata": True})
+        asked = {"keys": [key], "withMetadata": True}
+        answer = await api.call("POST", path, asked, again=True)
         found = answer["values"].get(key)
         return (None, None) if found is None else (found["value"], found.get("metadata"))
 

@@ -55,9 +55,13 @@ class Worker(AccountResource, kind="worker", name_rule=NameRule(max=63)):
     def _path(self) -> str:
         return f"{_ALL}/{self.name}"
 
+    async def _create_once(self, api: Api) -> None:
+        # An upload that is repeated makes nothing twice; that the script is there says nothing of its subdomain.
+        await self._create(api)
+
     async def _create(self, api: Api) -> None:
         await api.call("PUT", self._path, query={"excludeScript": "true"}, files=self._files())
-        await api.call("POST", f"{self._path}/subdomain", {"enabled": True})
+        await api.call("POST", f"{self._path}/subdomain", {"enabled": True}, again=True)
         self.url = await _url(api, self.name)
 
     async def _read(self, api: Api) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_alchemy import lifecycle
 from pytest_alchemy.ambient import current
-from pytest_alchemy.cloudflare import D1Database, FakeAccount, KVNamespace, Queue, R2Bucket
+from pytest_alchemy.cloudflare import D1Database, FakeAccount, KVNamespace, Queue, R2Bucket, Worker
 from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Entry
 from pytest_alchemy.kinds import kind_of
@@ -51,6 +51,14 @@ THINGS = (
     Thing(KVNamespace, 400),
     Thing(R2Bucket, 409),
     Thing(Queue, 409),
+    Thing(Worker, None, {"script": "export default { fetch() { return new Response('hello') } }"}),
+)
+
+each_thing = pytest.mark.parametrize("thing", THINGS, ids=lambda thing: thing.cls.__name__)
+each_posted_thing = pytest.mark.parametrize(
+    "thing",
+    [thing for thing in THINGS if thing.taken is not None],
+    ids=lambda thing: thing.cls.__name__,
 )
 
 

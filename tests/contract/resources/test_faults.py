@@ -12,16 +12,11 @@ from pytest_alchemy.cloudflare import (
     CloudflareUnreachableError,
     D1Database,
     FakeAccount,
+    Worker,
 )
+from pytest_alchemy.cloudflare.client import run
 from pytest_alchemy.scope import Scope
-from tests.contract.resources.doors import THINGS, Caller, Door, Thing, names
-
-each_thing = pytest.mark.parametrize("thing", THINGS, ids=lambda thing: thing.cls.__name__)
-each_posted_thing = pytest.mark.parametrize(
-    "thing",
-    [thing for thing in THINGS if thing.taken is not None],
-    ids=lambda thing: thing.cls.__name__,
-)
+from tests.contract.resources.doors import Caller, Door, Thing, each_posted_thing, each_thing, names
 
 
 @pytest.fixture
@@ -141,6 +136,18 @@ def test_an_answer_can_be_late(fake: FakeAccount, scope: Scope, do: Caller) -> N
 
     assert rows == [{"a": 1}]
     assert time.monotonic() - start >= 0.05
+
+
+def test_a_worker_is_reachable_once_it_is_made_whatever_failed_meanwhile(
+    fake: FakeAccount, scope: Scope, do: Caller
+) -> None:
+    fake.fail(method="PUT", status=503, times=2, retry_after=0.001)
+    fake.fail(method="POST", path="subdomain$", status=503, times=2, retry_after=0.001)
+
+    worker = do(scope, "create", Worker("api", script="export default {}"))
+
+    path = f"/workers/scripts/{worker.name}/subdomain"
+    assert run(scope.settings, lambda api: api.call("GET", path))["enabled"] is True
 
 
 @each_thing

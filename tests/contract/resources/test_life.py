@@ -10,6 +10,7 @@ import pytest
 
 from pytest_alchemy.cloudflare import CloudflareError, D1Database, KVNamespace, Queue, R2Bucket
 from pytest_alchemy.cloudflare.account import account_for
+from pytest_alchemy.cloudflare.client import run
 from pytest_alchemy.cloudflare.errors import FixedPropertyError
 from pytest_alchemy.driver import AsyncDriver
 from pytest_alchemy.errors import BlockingCallError, NoScopeError
@@ -22,13 +23,13 @@ from tests.contract.resources.doors import (
     Door,
     Thing,
     clear,
+    each_posted_thing,
+    each_thing,
     exists,
     known_by_name,
     names,
 )
 from tests.unit.cloudflare.scopes import ListJournal, open_scope
-
-each_thing = pytest.mark.parametrize("thing", THINGS, ids=lambda thing: thing.cls.__name__)
 
 
 @each_thing
@@ -76,10 +77,8 @@ def test_a_thing_is_destroyed_by_its_name_alone_and_twice(
     assert not exists(known_by_name(scope, made))
 
 
-@each_thing
+@each_posted_thing
 def test_a_thing_of_the_same_name_is_not_taken_over(door: Door, do: Caller, thing: Thing) -> None:
-    if thing.taken is None:
-        pytest.skip(f"a {thing.cls.__name__} of the same name is written over by the API itself")
     run = new_run(600.0)
     first, second = open_scope(door.settings, run=run), open_scope(door.settings, run=run)
     made = do(first, "create", thing("orders"))
@@ -96,7 +95,8 @@ def test_a_thing_of_the_same_name_is_not_taken_over(door: Door, do: Caller, thin
 def test_the_names_of_all_that_exist_are_listed(
     scope: Scope, do: Caller, thing: Thing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspect.getmodule(thing.cls), "_PER_PAGE", 2)
+    # Workers are listed without pages.
+    monkeypatch.setattr(inspect.getmodule(thing.cls), "_PER_PAGE", 2, raising=False)
     made = {do(scope, "create", thing(f"number-{number}")).name for number in range(5)}
 
     listed = names(scope, thing.cls)
@@ -139,28 +139,57 @@ def test_the_world_is_the_account(door: Door, do: Caller, thing: Thing) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("cls", "changes", "path", "seen", "default"),
     [
-        (D1Database("it"), D1Database("it", read_replication="auto")),
-        (R2Bucket("it"), R2Bucket("it", storage_class="InfrequentAccess")),
-        (Queue("it"), Queue("it", delivery_delay=5)),
+        (
+            D1Database,
+            {"read_replication": "auto"},
+            "/d1/database/{0.uuid}",
+            {"read_replication": {"mode": "auto"}},
+            {"read_replication": {"mode": "disabled"}},
+        ),
+        (
+            R2Bucket,
+            {"storage_class": "InfrequentAccess"},
+            "/r2/buckets/{0.name}",
+            {"storage_class": "InfrequentAccess"},
+            {"storage_class": "Standard"},
+        ),
+        (
+            Queue,
+            {"delivery_delay": 5, "message_retention_period": 60},
+            "/queues/{0.queue_id}",
+            {"settings": {"delivery_delay": 5, "message_retention_period": 60}},
+            {"settings": {"delivery_delay": 0, "message_retention_period": 345_600}},
+        ),
     ],
-    ids=lambda made: type(made).__name__,
+    ids=["D1Database", "R2Bucket", "Queue"],
 )
-def test_a_property_that_can_change_is_changed(
-    scope: Scope, do: Caller, before: Any, after: Any
+def test_a_property_that_can_change_is_changed_and_changed_back(
+    scope: Scope,
+    do: Caller,
+    cls: type[Resource],
+    changes: dict[str, Any],
+    path: str,
+    seen: dict[str, Any],
+    default: dict[str, Any],
 ) -> None:
-    cls, changes = (
-        type(before),
-        {name: value for name, value in vars(after).items() if name[0] != "_"},
-    )
-    made = do(scope, "create", cls(before.id))
+    def look(resource: Resource) -> dict[str, Any]:
+        found = run(scope.settings, lambda api: api.call("GET", path.format(resource)))
+        (name,) = seen
+        wanted = seen[name]
+        if isinstance(wanted, dict):
+            return {name: {key: found[name][key] for key in wanted}}
+        return {name: found[name]}
 
-    changed = do(scope, "create", cls(changes.pop("id"), **changes))
-    back = do(scope, "create", cls(before.id))
+    made = do(scope, "create", cls("it"))
+    before = look(made)
+    changed = do(scope, "create", cls("it", **changes))
+    during = look(changed)
+    back = do(scope, "create", cls("it"))
 
+    assert (before, during, look(back)) == (default, seen, default)
     assert made.name == changed.name == back.name
-    assert made.name in names(scope, cls)
 
 
 @pytest.mark.parametrize(

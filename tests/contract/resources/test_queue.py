@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_alchemy import clock
-from pytest_alchemy.cloudflare import CloudflareError, Queue, QueueConsumedError
+from pytest_alchemy.cloudflare import CloudflareError, Queue, QueueConsumedError, Worker
 from pytest_alchemy.cloudflare.client import run
 from pytest_alchemy.scope import Scope
 from tests.contract.resources.doors import Caller, Door
@@ -98,19 +98,22 @@ def test_messages_that_are_too_large_are_refused(queue: Any, do: Caller) -> None
 def test_a_queue_that_a_worker_consumes_cannot_be_pulled(
     door: Door, scope: Scope, do: Caller
 ) -> None:
-    door.needs_fake("it takes a consumer whose script is not there")
     queue = do(scope, "create", Queue("jobs"))
+    worker = do(scope, "create", Worker("shop", script="export default { async queue() {} }"))
     path = f"/queues/{queue.queue_id}/consumers"
-    body = {"type": "worker", "script_name": "shop"}
-    run(door.settings, lambda api: api.call("POST", path, body))
+    body = {"type": "worker", "script_name": worker.name}
+    consumer = run(door.settings, lambda api: api.call("POST", path, body))
 
     with pytest.raises(QueueConsumedError) as raised:
         do(queue, "pull")
 
     assert str(raised.value) == (
-        "Queue 'jobs' is consumed by the Worker 'shop': there is nothing to pull.\n"
+        f"Queue 'jobs' is consumed by the Worker {worker.name!r}: there is nothing to pull.\n"
         "A queue has one consumer: pull from another queue, or remove the Worker's consumer first."
     )
+    # A Worker cannot go while it consumes a queue.
+    run(door.settings, lambda api: api.delete(f"{path}/{consumer['consumer_id']}"))
+    assert do(queue, "pull") == []
 
 
 BODIES = st.one_of(

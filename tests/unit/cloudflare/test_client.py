@@ -15,6 +15,7 @@ import httpx
 import pytest
 import respx
 
+from pytest_alchemy.cloudflare import D1Database
 from pytest_alchemy.cloudflare.account import account_for
 from pytest_alchemy.cloudflare.client import Api, arun, run
 from pytest_alchemy.cloudflare.credentials import find_credentials
@@ -29,6 +30,7 @@ from pytest_alchemy.cloudflare.errors import (
 from pytest_alchemy.cloudflare.fake import FakeAccount
 from pytest_alchemy.driver import run_blocking
 from pytest_alchemy.settings import Settings
+from tests.unit.cloudflare.scopes import ListJournal, open_scope
 
 OFFLINE = Settings(app="shop", stage="test")
 LIVE = Settings(app="shop", stage="test", live=True)
@@ -282,6 +284,18 @@ def test_without_credentials_nothing_is_called(nothing_configured: Path) -> None
         "Set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID, write them into the profile's file as "
         '{"api_token": ..., "account_id": ...}, or leave out --alchemy-live to use the fake account.'
     )
+
+
+@pytest.mark.usefixtures("nothing_configured")
+def test_without_credentials_a_live_scope_records_and_makes_nothing() -> None:
+    journal = ListJournal()
+    scope = open_scope(LIVE, journal)
+
+    with pytest.raises(CredentialsError):
+        scope.create(D1Database("orders"))
+
+    assert journal.records == []
+    assert list(scope.resources) == []
 
 
 def test_half_of_the_credentials_are_none(
