@@ -31,9 +31,6 @@ POSTGRES = ROOT / "examples" / "postgres" / "postgres_database.py"
 LOOK_AGAIN = 0.02
 """How long to wait before counting again, in seconds."""
 
-LAST_PROCESS = 10.0
-"""How long after the world is empty the last process that cleaned up may still run, in seconds."""
-
 _DEFAULTS = [
     "env",
     "--default-signal=HUP,INT,QUIT,TERM",
@@ -87,6 +84,8 @@ def missing(case: Case) -> str:
     """Return why *case* cannot run here, empty if it can."""
     needs = [case.row.needs, *(("xdist",) if case.mode == "n2" else ())]
     lacking = [name for name in needs if name and importlib.util.find_spec(name) is None]
+    program = case.row.needs_program
+    lacking += [program] if program and shutil.which(program) is None else []
     return f"{', '.join(lacking)} is not installed" if lacking else ""
 
 
@@ -110,6 +109,7 @@ class _Run:
 
     def __exit__(self, *error: object) -> None:
         kill_all(self._marker)
+        self._process.wait(PATIENCE)
         self._hang_up()
         os.close(self._events)
         self._census.close()
@@ -127,6 +127,8 @@ class _Run:
                 self._take(step, until)
             code = self._end(until)
             self._wait_for_tests(until + PATIENCE)
+            if row.heir:
+                self._inherit()
         except (StuckError, subprocess.TimeoutExpired) as error:
             self._problems.append(f"stuck: {error}")
             return Ending(code, self._output(), self._census.take(), row.limit, self._problems)
@@ -135,6 +137,34 @@ class _Run:
         left = self._census.take()
         self._check(code, left)
         return Ending(code, self._output(), left, seconds, self._problems)
+
+    def _inherit(self) -> None:
+        """Let a second run find what the first one left."""
+        if not self._census.take():
+            self._problems.append("nothing was left for the next run")
+        output = self._run_another()
+        self._problems += [
+            f"the next run did not tell {word!r}\n{output}"
+            for word in ("REAPED", "left behind by a run that died", "0 leaked")
+            if word not in output
+        ]
+
+    def _run_another(self) -> str:
+        """Let a second run begin and end, and return what it printed."""
+        command = [sys.executable, "-m", "pytest", *self._case.options, "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [*command, "--alchemy-fake-account=account.sqlite", "test_next.py"],
+            cwd=self._folder,
+            env={**self._environment(), "MATRIX_NEXT": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=self._row.limit,
+            check=False,
+        )
+        if done.returncode:
+            self._problems.append(f"exit code {done.returncode} of the next run\n{done.stdout}")
+        return done.stdout
 
     def _end(self, until: float) -> int:
         """Wait for the end of the run; one that may hang is killed when its time is over."""
@@ -157,13 +187,14 @@ class _Run:
         shutil.copy(POSTGRES, folder)
         (folder / "conftest.py").write_text(self._row.conftest)
         (folder / "test_row.py").write_text(self._case.program())
+        (folder / "test_next.py").write_text(self._case.next_program())
         os.mkfifo(folder / "events")
 
     def _start(self, options: tuple[str, ...]) -> None:
         terminal = any(step.do == "hang up" for step in self._row.steps)
         command = [*_DEFAULTS, *(["setsid", "--ctty"] if terminal else [])]
         command += [sys.executable, "-m", "pytest", *self._case.options]
-        command += ["--alchemy-fake-account=account.sqlite"]
+        command += ["--alchemy-fake-account=account.sqlite", "test_row.py"]
         if options is not self._row.options:
             command += [*options]
         stdin = subprocess.DEVNULL
@@ -208,6 +239,10 @@ class _Run:
             self._answer(step.word, tellers)
         elif step.do == "hang up":
             self._hang_up()
+        elif step.do == "run another":
+            self._run_beside(step.word, tellers)
+        elif step.to == "everybody":
+            self._stop_everybody(step.do)
         else:
             self._send(step, tellers[0])
             if step.to == "worker" and not step.after:
@@ -220,6 +255,23 @@ class _Run:
                 os.killpg(self._process.pid, step.do)
             else:
                 os.kill(teller if step.to == "worker" else self._process.pid, step.do)
+
+    def _run_beside(self, word: str, tellers: list[int]) -> None:
+        before = self._census.take()
+        self._run_another()
+        if self._census.take() != before:
+            self._problems.append("the next run touched what a living one has")
+        self._answer(word, tellers)
+
+    def _stop_everybody(self, number: signal.Signals) -> None:
+        """Send a signal to every process of ours; first they are stopped, so that nobody can act on another's end."""
+        ours = [
+            p.pid for p in processes(self._marker) if not {THING, SERVER} & p.environment.keys()
+        ]
+        for each in (signal.SIGSTOP, number):
+            for pid in ours:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, each)
 
     def _answer(self, word: str, tellers: list[int]) -> None:
         for pid in tellers:
@@ -273,7 +325,7 @@ class _Run:
 
     def _wait_for_cleaners(self) -> None:
         """Wait for whoever cleans up: none may stay for long, or come back to make anything."""
-        until = time.monotonic() + LAST_PROCESS
+        until = time.monotonic() + self._row.cleaners
         while cleaners := [p.pid for p in processes(self._marker) if THING not in p.environment]:
             if not wait_for_end(cleaners, until):
                 self._problems.append(
@@ -283,21 +335,19 @@ class _Run:
 
     def _is_right(self, left: list[str]) -> bool:
         words = [re.sub(r" alt-.*-(\w+)-[a-z0-9]+-.*", r" \1", thing) for thing in left]
-        return len(left) == len(self._row.left) and all(
-            re.match(pattern, word)
-            for pattern, word in zip(sorted(self._row.left), words, strict=True)
-        )
+        wanted = self._case.left
+        return len(left) == len(wanted) and all(map(re.match, wanted, words))
 
     def _check(self, code: int, left: list[str]) -> None:
         row, output = self._row, self._output()
         if self._hung:
             if not self._is_right(left):
-                self._problems.append(f"left at last: {left}, not {list(row.left)}")
+                self._problems.append(f"left at last: {left}, not {self._case.left}")
             return
         if code not in self._case.codes:
             self._problems.append(f"exit code {code}, not {self._case.codes}")
         if not self._is_right(left):
-            self._problems.append(f"left at last: {left}, not {list(row.left)}")
+            self._problems.append(f"left at last: {left}, not {self._case.left}")
         self._problems += [
             f"no line matches {line!r}" for line in row.lines if not re.search(line, output)
         ]

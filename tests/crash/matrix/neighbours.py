@@ -36,6 +36,7 @@ def _neighbour(
     plugins: tuple[str, ...] = (),
     options: tuple[str, ...] = (),
     needs: str = "",
+    needs_program: str = "",
     conftest: str = "",
     asynchronous: bool = True,
     fails: tuple[tuple[str, str], ...] = (),
@@ -51,9 +52,11 @@ def _neighbour(
         options=options,
         needs=needs,
         conftest=conftest,
-        steps=(Step("made", "answer"),),
+        steps=(Step("made", "answer", everywhere=False),),
         codes=(7,),
-        modes=("serial",),
+        codes_n2=(1,),
+        thin=asynchronous,
+        needs_program=needs_program,
         styles=("sync", "async") if asynchronous else ("sync",),
         fails=fails,
     )
@@ -65,6 +68,17 @@ from django.conf import settings
 def pytest_configure():
     database = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
     settings.configure(DATABASES={"default": database}, INSTALLED_APPS=[])
+"""
+
+# The system's own browser; in a container it has no sandbox.
+PLAYWRIGHT = """
+import shutil
+import pytest
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    browser = {"executable_path": shutil.which("chromium"), "args": ["--no-sandbox"]}
+    return {**browser_type_launch_args, **browser}
 """
 
 ALL = (
@@ -110,10 +124,12 @@ ALL = (
     ),
     _neighbour(
         "pytest-playwright",
-        fixtures="playwright",
-        body="assert playwright.devices",
-        plugins=("pytest_base_url.plugin", "pytest_playwright.pytest_playwright"),
+        fixtures="page",
+        body="page.set_content('<p>here</p>')\nassert page.inner_text('p') == 'here'",
+        plugins=("pytest_playwright.pytest_playwright",),
+        conftest=PLAYWRIGHT,
         needs="pytest_playwright",
+        needs_program="chromium",
         asynchronous=False,
     ),
     _neighbour(

@@ -10,7 +10,7 @@ from typing import Literal
 
 Mode = Literal["serial", "n2"]
 Style = Literal["sync", "async"]
-Target = Literal["session", "group", "worker", "terminal"]
+Target = Literal["session", "group", "worker", "everybody"]
 
 MODES: tuple[Mode, ...] = ("serial", "n2")
 STYLES: tuple[Style, ...] = ("sync", "async")
@@ -35,6 +35,13 @@ async def test_fine_{number}(alchemy_scope):
     await alchemy_scope.acreate(File("fine"))
 """
 
+NEXT = """
+{mark}
+async def test_next(alchemy_scope):
+    await alchemy_scope.acreate(File("next"))
+"""
+"""What a second run does."""
+
 # From a program for an asyncio test to the same for a plain one.
 _SYNC = (
     ("async def ", "def "),
@@ -56,15 +63,16 @@ class Step:
 
     Attributes:
         word: Where the inner test is; it waits there.
-        do: A signal to send, ``answer`` to let it go on, or ``hang up`` to close its terminal.
-        to: Who gets the signal; ``worker`` is the process that told the word.
+        do: A signal to send, ``answer`` to let it go on, ``hang up`` to close its terminal, or ``run another`` to let
+            a second run begin and end beside it.
+        to: Who gets the signal; ``worker`` is the process that told the word, ``everybody`` the watchdogs as well.
         everywhere: True to wait until each worker has told the word.
         census: True if something has to be in the world by then: so the census is known to see it.
         after: How long to let the run go on before acting, in seconds.
     """
 
     word: str
-    do: signal.Signals | Literal["answer", "hang up"]
+    do: signal.Signals | Literal["answer", "hang up", "run another"]
     to: Target = "session"
     everywhere: bool = True
     census: bool = True
@@ -93,11 +101,12 @@ class Row:
         plugins: Modules to load as plugins besides ours.
         autoload: True to load every installed plugin, as most people do.
         before: Options of a run before this one, in the same place; None for no such run.
+        heir: True if nobody survives who could clean up, so that the next run has to.
         variables: Further environment variables.
         modes: How it is started: by one process, or by two workers.
         styles: Plain or asyncio tests.
         within: How long after the last process the world has to be empty, in seconds.
-        left: What is left on purpose, as the census tells it, without its name; the output has to tell of it.
+        left: What each test leaves on purpose, as the census tells it, without its name; the output has to tell of it.
         notes: What the things have to have noted down.
         stage_gone: True if no state of ours may be left.
         limit: How long the run may take, in seconds.
@@ -105,6 +114,8 @@ class Row:
         soak: True if it is too slow for every day.
         thin: True if every day one style for each mode is enough.
         needs: Module without which it cannot run.
+        needs_program: Program without which it cannot run.
+        cleaners: How long after the world is as it should be the last process that cleans up may run, in seconds.
         postgres: True if it needs a PostgreSQL server.
         fails: Why it is known to fail: for each variant that does (`name[mode-style]` without the name, or ``*``).
     """
@@ -125,6 +136,7 @@ class Row:
     plugins: tuple[str, ...] = ()
     autoload: bool = False
     before: tuple[str, ...] | None = None
+    heir: bool = False
     variables: tuple[tuple[str, str], ...] = ()
     modes: tuple[Mode, ...] = MODES
     styles: tuple[Style, ...] = STYLES
@@ -137,6 +149,8 @@ class Row:
     thin: bool = False
     may_hang: bool = False
     needs: str = ""
+    needs_program: str = ""
+    cleaners: float = 10.0
     postgres: bool = False
     fails: tuple[tuple[str, str], ...] = ()
 
@@ -177,6 +191,11 @@ class Case:
         return row.codes if self.mode == "serial" or row.codes_n2 is None else row.codes_n2
 
     @property
+    def left(self) -> list[str]:
+        """What is left on purpose."""
+        return sorted(self.row.left * (1 if self.row.program else self.workers))
+
+    @property
     def fails(self) -> str:
         """Why it is known to fail, empty if it is not."""
         return dict(self.row.fails).get(
@@ -198,6 +217,10 @@ class Case:
             options += ["-n2", *row.options_n2]
         return [*options, *row.options]
 
+    def next_program(self) -> str:
+        """Return the tests of a second run."""
+        return self._written(HEAD + _fill(NEXT, {"mark": "@pytest.mark.asyncio"}))
+
     def program(self) -> str:
         """Return the inner tests."""
         row = self.row
@@ -216,6 +239,10 @@ class Case:
         text += textwrap.dedent(row.head)
         for number in numbers:
             text += _fill(textwrap.dedent(tests), {**values, "number": str(number)})
+        return self._written(text)
+
+    def _written(self, text: str) -> str:
+        """Return *text*, which is written for asyncio tests, in the style of this case."""
         if self.style == "sync":
             for asynchronous, plain in _SYNC:
                 text = text.replace(asynchronous, plain)

@@ -125,6 +125,37 @@ SIGNALS = (
         codes=(2,),
     ),
     Row(
+        name="sigkill-everybody",
+        thin=True,
+        body=HANG,
+        steps=(Step("made", SIGKILL, "everybody"),),
+        codes=(-9,),
+        heir=True,
+    ),
+    Row(
+        name="sigkill-everybody-during-create",
+        thin=True,
+        body="await alchemy_scope.acreate(AsyncStopping('it', stop='after-create'))",
+        steps=(Step("after-create", SIGKILL, "everybody"),),
+        codes=(-9,),
+        heir=True,
+    ),
+    # However long ago it began, and however long ago its time was over.
+    Row(
+        name="living-run-of-old",
+        thin=True,
+        conftest="""
+import os
+from pytest_alchemy import clock
+
+if "MATRIX_NEXT" not in os.environ:
+    now = clock.now
+    clock.now = lambda: now() - 7 * 86400
+""",
+        body="await areach('made')\nassert False",
+        steps=(Step("made", "run another"),),
+    ),
+    Row(
         name="sigint-twice",
         thin=True,
         head="""
@@ -239,6 +270,19 @@ SLOW = (
         stage_gone=False,
         modes=("serial",),
         limit=20.0,
+    ),
+    # The controller tries again when the workers are gone, and that hangs as well.
+    Row(
+        name="destroy-hangs-in-workers",
+        marks="@pytest.mark.alchemy(teardown_timeout=6)",
+        body="await alchemy_scope.acreate(AsyncSlowToGo('stuck', seconds=3600))\nassert False",
+        steps=(Step("going", "answer"),),
+        left=("file stuck",),
+        lines=("LEAKED (Async)?SlowToGo stuck",),
+        stage_gone=False,
+        modes=("n2",),
+        cleaners=60.0,
+        soak=True,
     ),
 )
 

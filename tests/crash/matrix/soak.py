@@ -110,7 +110,7 @@ def _summary(
 def _line(endings: list[tuple[Case, Ending]]) -> dict[str, Any]:
     seconds = [ending.seconds for _, ending in endings]
     # What a row leaves on purpose is told by its report.
-    left = sum(max(0, len(ending.left) - len(case.row.left)) for case, ending in endings)
+    left = sum(max(0, len(ending.left) - len(case.left)) for case, ending in endings)
     known = {case.fails for case, _ in endings if case.fails}
     line = {
         "runs": len(endings),
