@@ -186,6 +186,10 @@ class AsyncDriver:
         await asyncio.sleep(seconds)
 
 
+BLOCKING = BlockingDriver()
+ASYNC = AsyncDriver()
+
+
 class DaemonThreads:
     """A thread for each call; one that hangs is left behind, and keeps nobody waiting at the end of the process."""
 

@@ -136,6 +136,11 @@ class Entry(Turns):
         """What tells it from everything else in its scope."""
         return self.kind.name, self.resource.id
 
+    @property
+    def own_part(self) -> str:
+        """The last part of the place of what it makes inside itself."""
+        return f"{resource_key(self.kind.name, self.id)}:"
+
     def needed(self) -> Collection[Owned]:
         """Return what must still exist while this one is destroyed: dependencies and children."""
         if self._own_scope is None:

@@ -105,6 +105,11 @@ class BlockingCallError(AlchemyError, RuntimeError):
         self.method, self.twin = method, twin
 
     def __str__(self) -> str:
+        if self.twin == "async with":
+            return (
+                "A `with` block that ends by finalizing was entered inside a coroutine, where it would stop the event "
+                "loop.\nUse `async with`."
+            )
         return (
             f"{self.method}() blocks and was called inside a coroutine, where it would stop the event loop.\n"
             f"Use its twin: await {self.twin}(...)"
@@ -409,6 +414,155 @@ class StageLockedError(AlchemyError):
             f"State of stage {self.stage!r} is locked by {self.holder}{since}.\n"
             "Wait until it is done, or give this run its own stage."
         )
+
+
+class StageMissingError(AlchemyError):
+    """In CI nobody said which stage a program is for."""
+
+    def __str__(self) -> str:
+        return (
+            "No stage was named, and in CI (the variable CI is set) none is guessed: a wrong guess would change "
+            "somebody else's environment.\n"
+            'Name it: alchemy("my-app", stage="pr-123"), --stage pr-123, or ALCHEMY_STAGE=pr-123.'
+        )
+
+
+class InvalidChoiceError(AlchemyError, ValueError):
+    """An option of a program has a value that there is not."""
+
+    def __init__(self, option: str, said: str, valid: Sequence[str]) -> None:
+        super().__init__(option, said, tuple(valid))
+        self.option, self.said, self.valid = option, said, tuple(valid)
+
+    def __str__(self) -> str:
+        return f"{self.option}={self.said} is not valid. Use {' or '.join(map(repr, self.valid))}."
+
+
+class ContradictionError(AlchemyError):
+    """The command line and the program say different things."""
+
+    def __init__(self, what: str, commanded: str, said: str) -> None:
+        super().__init__(what, commanded, said)
+        self.what, self.commanded, self.said = what, commanded, said
+
+    def __str__(self) -> str:
+        return (
+            f"The command line says --{self.what} {self.commanded}, and the program {self.what}={self.said!r}.\n"
+            "Nothing was called. Leave one of the two out, or let them agree."
+        )
+
+
+class UnknownStageError(AlchemyError, LookupError):
+    """A stage of which nothing is recorded was to be destroyed."""
+
+    def __init__(self, app: str, stage: str, known: Sequence[str] = ()) -> None:
+        super().__init__(app, stage, tuple(known))
+        self.app, self.stage, self.known = app, stage, tuple(known)
+
+    def __str__(self) -> str:
+        known = (
+            f"Recorded here: {', '.join(self.known)}."
+            if self.known
+            else "Nothing is recorded here."
+        )
+        return (
+            f"Nothing is recorded of {self.app}/{self.stage}, so nothing was destroyed.\n"
+            f"{known} Check the name, and that this is the folder in which it was deployed."
+        )
+
+
+class UnknownScopeError(AlchemyError, LookupError):
+    """A nested scope was to be finalized that neither the program nor the records know."""
+
+    def __init__(self, scope: str, name: str, known: Sequence[str] = ()) -> None:
+        super().__init__(scope, name, tuple(known))
+        self.scope, self.name, self.known = scope, name, tuple(known)
+
+    def __str__(self) -> str:
+        known = f"It has {', '.join(self.known)}." if self.known else "It has none."
+        return (
+            f"Scope {self.scope} has no nested scope {self.name!r}: nothing was finalized.\n{known}"
+        )
+
+
+class AlreadyExistsError(AlchemyError):
+    """A thing exists under the name that a resource was to get, and no record says that it is ours."""
+
+    def __init__(self, resource: str, name: str, scope: str) -> None:
+        super().__init__(resource, name, scope)
+        self.resource, self.name, self.scope = resource, name, scope
+
+    def __str__(self) -> str:
+        return (
+            f"{self.resource} was not created: {self.name} exists already, and nothing that is recorded of "
+            f"{self.scope} says that it is yours.\n"
+            "Take it over with --adopt or alchemy(..., adopt=True), or remove it."
+        )
+
+
+class NotRecordedError(AlchemyError, LookupError):
+    """In the read phase a resource was asked for that does not exist."""
+
+    def __init__(self, resource: str, scope: str) -> None:
+        super().__init__(resource, scope)
+        self.resource, self.scope = resource, scope
+
+    def __str__(self) -> str:
+        return (
+            f"{self.resource} is not recorded in {self.scope}, and the read phase creates nothing.\n"
+            "Deploy the stage first (alchemy deploy), or read another one (--stage)."
+        )
+
+
+class MustReplaceError(AlchemyError):
+    """
+    A change that cannot be made in place.
+
+    A resource's ``update`` raises it to have the resource replaced: a new one is created, and the old one destroyed
+    when the program is finalized. Within one run it is an error.
+    """
+
+    def __init__(self, resource: str, reason: str) -> None:
+        super().__init__(resource, reason)
+        self.resource, self.reason = resource, reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.resource} cannot be changed in place: {self.reason}.\n"
+            "Give what is new another id, or change it in the next run, which replaces it."
+        )
+
+
+class NotInOtherProcessError(AlchemyError):
+    """A call was deferred in a lasting stage that no later process could make."""
+
+    def __init__(self, call: str, scope: str) -> None:
+        super().__init__(call, scope)
+        self.call, self.scope = call, scope
+
+    def __str__(self) -> str:
+        return (
+            f"{self.call} cannot be deferred in {self.scope}, which outlives this process: no other could call it.\n"
+            "Defer a module-level function with arguments that JSON can hold."
+        )
+
+
+class NothingDeclaredWarning(AlchemyWarning):
+    """A program that declared nothing was finalized; nothing was destroyed."""
+
+
+class StageDestroyed(SystemExit):
+    """
+    The stage was destroyed, which is all that the program was run for: it ends, quietly and with success.
+
+    Attributes:
+        stage: Title of the stage.
+        destroyed: How many things were destroyed.
+    """
+
+    def __init__(self, stage: str, destroyed: int = 0) -> None:
+        super().__init__(0)
+        self.stage, self.destroyed = stage, destroyed
 
 
 class JournalWriteError(AlchemyError):

@@ -9,6 +9,7 @@ import types
 import typing
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 HOOKS = ("create", "read", "update", "destroy", "world", "list")
 MISSING: Any = object()
 """Stands for a value that was not given."""
+
+UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda _: "<unknown>"})()
+"""Stands for a property of something that exists, but which nobody knows; it equals nothing else."""
 
 _RESERVED = frozenset({"id", "name", "scope", *HOOKS})
 
@@ -203,6 +207,57 @@ class Kind:
             if value is not MISSING:
                 resource.__dict__[name] = value
         return resource
+
+    def stranger(self, id: str) -> Resource:
+        """
+        Return a resource of which nothing is known, as an update compares it with what is declared.
+
+        Properties have their defaults; what has none is `UNKNOWN`, which equals nothing.
+        """
+        resource = self.unknown(id)
+        for name in self.fields():
+            resource.__dict__.setdefault(name, UNKNOWN)
+        return resource
+
+    def fill(
+        self,
+        resource: Resource,
+        fields: dict[str, Field],
+        data: dict[str, Any],
+        resolve: Callable[[dict[str, Any]], Any],
+    ) -> None:
+        """
+        Set those of *fields* that *data* records and that still fit the class, which may have changed since.
+
+        Args:
+            resource: Whose they are.
+            fields: The properties or the outputs of this kind.
+            data: What is recorded of them.
+            resolve: Returns the resource that is referred to, or raises LookupError.
+        """
+        for name, value in data.items():
+            known = fields.get(name)
+            if known is not None:
+                with suppress(Mismatch, LookupError):
+                    resource.__dict__[name] = known.shape.revive(value, "", resolve)
+
+    def recall(
+        self,
+        id: str,
+        props: dict[str, Any],
+        outputs: dict[str, Any],
+        resolve: Callable[[dict[str, Any]], Any],
+    ) -> Resource:
+        """Return the resource that was recorded, as far as the record fits the class as it is now."""
+        resource = self.stranger(id)
+        self.fill(resource, self.fields(), props, resolve)
+        self.fill(resource, self.outputs, outputs, resolve)
+        return resource
+
+    def plain_default(self, name: str) -> Any:
+        """Return the default of property *name* as plain data; `UNKNOWN` if it has none."""
+        value = self.fields()[name].default_value()
+        return UNKNOWN if value is MISSING else self.plain("", name, value)
 
     def _refused(self, id: str, known: Field, mismatch: Mismatch) -> InvalidPropertyError:
         place, title = f"{known.name}{mismatch.path}", f"{self.title} {id!r}"

@@ -49,6 +49,34 @@ async def create(scope: Scope, resource: Resource, driver: Driver) -> Resource:
         ChangedWithinRunError: The id is declared already with other properties, and the kind cannot update.
         JournalWriteError: The intent could not be recorded; nothing was made.
     """
+    admit(scope, resource)
+    key = kind_of(type(resource)).name, resource.id
+    while True:
+        existing = scope.owned.get(key)
+        if isinstance(existing, Entry):
+            first = await _again(existing, resource, driver)
+            if first is not None:
+                return first
+        elif entry := _take_in(scope, resource):
+            break
+    try:
+        record_intent(entry)
+        entry.hold()
+        await make(entry, driver)
+    finally:
+        entry.end()
+    return resource
+
+
+def admit(scope: Scope, resource: Resource) -> None:
+    """
+    Make sure that *resource* is one that *scope* may own.
+
+    Raises:
+        NotAResourceError: It is something else, a class for example.
+        ResourceDefinitionError: Its class replaces the constructor.
+        OwnedElsewhereError: Another scope owns it.
+    """
     if not isinstance(resource, Resource):
         raise NotAResourceError(scope.title, repr(resource))
     if resource._alchemy is None:
@@ -60,22 +88,6 @@ async def create(scope: Scope, resource: Resource, driver: Driver) -> Resource:
     resource._alchemy.fresh = False
     if resource._alchemy.owner is not None:
         _refuse_elsewhere(scope, resource)
-    key = kind_of(type(resource)).name, resource.id
-    while True:
-        existing = scope.owned.get(key)
-        if isinstance(existing, Entry):
-            first = await _again(existing, resource, driver)
-            if first is not None:
-                return first
-        elif entry := _take_in(scope, resource):
-            break
-    try:
-        _record_intent(entry)
-        entry.hold()
-        await _create(entry, driver)
-    finally:
-        entry.end()
-    return resource
 
 
 async def destroy(owned: Owned, driver: Driver, timeout: float | None = None) -> None:
@@ -92,7 +104,7 @@ async def destroy(owned: Owned, driver: Driver, timeout: float | None = None) ->
     """
     deadline = None if timeout is None else clock.monotonic() + timeout
     if (others := owned.begin()) is not None:
-        await _turn(owned, others, driver, deadline)
+        await turn(owned, others, driver, deadline)
     try:
         if owned.status is Status.DESTROYED:
             return
@@ -101,7 +113,7 @@ async def destroy(owned: Owned, driver: Driver, timeout: float | None = None) ->
             _note(owned, records.Destroying(owned.seq))
         if isinstance(owned, Entry):
             existed = owned.status is Status.CREATED
-            await _destroy(owned, driver, deadline)
+            await unmake(owned, driver, deadline)
             owned.scope.root.counts.destroyed += existed
         else:
             await _call(owned, driver, deadline)
@@ -130,12 +142,12 @@ async def take_on(scope: Scope, resource: Resource, leftover: Entry) -> Resource
     if entry is None:
         raise RuntimeError(f"{leftover.title} has been created meanwhile")
     try:
-        _record_intent(entry)
+        record_intent(entry)
         entry.hold()
         for name in entry.kind.outputs:
             if name in leftover.resource.__dict__:
                 resource.__dict__[name] = leftover.resource.__dict__[name]
-        _created(entry, entry.outputs())
+        made(entry, entry.outputs())
     finally:
         entry.end()
     return resource
@@ -182,7 +194,7 @@ def _world_of(kind: Kind, resource: Resource) -> str:
     return world
 
 
-def _record_intent(entry: Entry) -> None:
+def record_intent(entry: Entry) -> None:
     """Record that *entry* is about to be created; if that cannot be, nothing has happened."""
     stage = entry.scope.root
     binding = entry.resource._alchemy
@@ -206,7 +218,7 @@ def _record_intent(entry: Entry) -> None:
         raise
 
 
-async def _turn(
+async def turn(
     owned: Owned,
     others: futures.Future[None] | None,
     driver: Driver,
@@ -235,7 +247,7 @@ def _left(deadline: float | None) -> float | None:
 
 async def _again(existing: Entry, resource: Resource, driver: Driver) -> Resource | None:
     """Declare a kind and id that the scope knows; None if it has to be created after all."""
-    await _turn(existing, existing.begin(), driver)
+    await turn(existing, existing.begin(), driver)
     try:
         if existing.status is Status.CREATED:
             return await _same(existing, resource, driver)
@@ -250,12 +262,12 @@ async def _same(existing: Entry, resource: Resource, driver: Driver) -> Resource
     """Return the instance that exists, changed if *resource* differs from it."""
     changed = _changed(existing, resource)
     if changed and "update" in existing.kind.hooks:
-        return await _update(existing, resource, driver)
+        return await update(existing, resource, driver)
     if changed:
         raise ChangedWithinRunError(
             existing.title, changed, existing.where, resource._alchemy.where
         )
-    _take_over(resource, existing)
+    take_over(resource, existing)
     return existing.resource
 
 
@@ -265,7 +277,7 @@ def _changed(existing: Entry, resource: Resource) -> list[str]:
     return [name for name, value in declared.items() if existing.props.get(name) != value]
 
 
-def _take_over(resource: Resource, existing: Entry) -> None:
+def take_over(resource: Resource, existing: Entry) -> None:
     """Give *resource* the name, scope and outputs of what exists."""
     resource._alchemy.owner = existing
     for name in existing.kind.outputs:
@@ -273,7 +285,8 @@ def _take_over(resource: Resource, existing: Entry) -> None:
             resource.__dict__[name] = existing.resource.__dict__[name]
 
 
-async def _create(entry: Entry, driver: Driver) -> None:
+async def make(entry: Entry, driver: Driver) -> None:
+    """Create what *entry* stands for, whose intent is recorded."""
     try:
         _, entry.loop = await driver.call(_hook(entry, entry.resource, "create"))
         outputs: dict[str, Any] = {}
@@ -289,23 +302,25 @@ async def _create(entry: Entry, driver: Driver) -> None:
         entry.status = Status.FAILED
         _note(entry, records.CreateFailed(entry.seq, summary(error), entry.settled))
         raise
-    _created(entry, outputs)
+    made(entry, outputs)
 
 
-def _created(entry: Entry, outputs: dict[str, Any]) -> None:
+def made(entry: Entry, outputs: dict[str, Any], props: dict[str, Any] | None = None) -> None:
+    """Record that *entry* exists; with *props* that these are its properties, and not those of its intent."""
     stage = entry.scope.root
     entry.status = Status.CREATED
     stage.counts.created += 1
     if entry.recorded:
-        stage.record(records.Created(entry.seq, entry.sealed(outputs), at=clock.now()))
+        stage.record(records.Created(entry.seq, entry.sealed(outputs), props, at=clock.now()))
 
 
-async def _update(entry: Entry, resource: Resource, driver: Driver) -> Resource:
+async def update(entry: Entry, resource: Resource, driver: Driver) -> Resource:
+    """Change what exists as *entry* to what *resource* declares, and let *resource* stand for it from then on."""
     entry.scope.refuse_if_closed(f"the change of {entry.title}")
     stage, props = entry.scope.root, Entry.props_of(resource)
     # An object whose own properties were changed is not what was last applied any more.
     previous = entry.resource if resource is not entry.resource else entry.revived()
-    _take_over(resource, entry)
+    take_over(resource, entry)
     before, after = entry.needs, Entry.needs_of(resource)
     entry.needs = tuple(dict.fromkeys((*before, *after)))  # both, should it fail half-way
     entry.hold()
@@ -334,7 +349,8 @@ async def _call(call: Call, driver: Driver, deadline: float | None) -> None:
             raise
 
 
-async def _destroy(entry: Entry, driver: Driver, deadline: float | None) -> None:
+async def unmake(entry: Entry, driver: Driver, deadline: float | None = None) -> None:
+    """Call what destroys *entry*, if it may exist; no record is written."""
     resource, loop = entry.resource, entry.loop
     if entry.status is Status.CREATING:  # its create was left behind with a loop that has stopped
         entry.status, entry.settled = Status.FAILED, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
 import importlib
 import importlib.util
@@ -14,6 +15,19 @@ from pytest_alchemy.errors import KindNotLoadedError
 from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.records import Deferred, KindSeen
 from pytest_alchemy.resource import Resource
+
+
+class _Enough(BaseException):
+    """A program that is loaded for its classes has come to where it begins to work."""
+
+
+_loading: contextvars.ContextVar[bool] = contextvars.ContextVar("alchemy_loading", default=False)
+
+
+def stop_loading() -> None:
+    """End the loading of a program that is loaded for its classes alone; called where it begins to work."""
+    if _loading.get():
+        raise _Enough
 
 
 def load_kind(seen: KindSeen) -> Kind:
@@ -66,7 +80,11 @@ def _find(module: str, file: str, qualname: str) -> Any:
 
 def _import(module: str, file: str) -> ModuleType:
     """Import *module* by its name if that is the recorded *file*, else from the file."""
-    if module != "__main__":
+    if module == "__main__":
+        running = sys.modules["__main__"]
+        if _same(getattr(running, "__file__", None), file):
+            return running
+    else:
         try:
             found = importlib.import_module(module)
         except ImportError:
@@ -88,11 +106,16 @@ def _import_file(module: str, file: str) -> ModuleType:
         raise ImportError(f"{file} is no Python source")
     made = importlib.util.module_from_spec(spec)
     sys.modules[name] = made
+    token = _loading.set(True)
     try:
         spec.loader.exec_module(made)
+    except _Enough:
+        pass  # what it defines up to there has to do
     except BaseException:
         del sys.modules[name]
         raise
+    finally:
+        _loading.reset(token)
     return made
 
 

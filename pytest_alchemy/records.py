@@ -107,6 +107,7 @@ class Intent(_Line, tag="intent", frozen=True):
         at: Moment of writing.
         where: ``file:line`` of the code that made it.
         test: Node id of the test or fixture owner, empty outside pytest.
+        generation: 1, and one more for what replaces an older one.
     """
 
     seq: int
@@ -121,6 +122,7 @@ class Intent(_Line, tag="intent", frozen=True):
     at: float = 0.0
     where: str = ""
     test: str = ""
+    generation: int = 1
 
 
 class Created(_Line, tag="created", frozen=True):
@@ -264,3 +266,33 @@ AnyLine = StageOpened | Record
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(AnyLine).decode
+
+
+class Live(msgspec.Struct, gc=False):
+    """
+    A resource or a deferred call that is still owned.
+
+    Attributes:
+        entry: What its journal says of it.
+        created: Whether it is known to exist.
+        settled: Whether its create is over. False means that the provider may still finish it on its own: it is
+            looked for until the create timeout of its kind has passed.
+        outputs: What is known of it, None until it is created.
+        props: Its properties as last recorded; empty for a deferred call.
+        needs: Numbers of what it depends on, as last recorded.
+        updating: The properties of an update that did not report back: the provider may have either.
+        destroying: Whether a destroy was begun that did not report back.
+        attempts: How often destroying it failed.
+        error: Text of the last error, empty if there was none.
+    """
+
+    entry: Intent | Deferred
+    created: bool = False
+    settled: bool = False
+    outputs: dict[str, Any] | None = None
+    props: dict[str, Any] = {}
+    needs: tuple[int, ...] = ()
+    updating: dict[str, Any] | None = None
+    destroying: bool = False
+    attempts: int = 0
+    error: str = ""

@@ -9,15 +9,15 @@ import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from operator import attrgetter
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from pytest_alchemy import names
 from pytest_alchemy.ambient import current as _current
 from pytest_alchemy.binding import describe
 from pytest_alchemy.callers import where
 from pytest_alchemy.driver import (
-    AsyncDriver,
-    BlockingDriver,
+    ASYNC,
+    BLOCKING,
     Driver,
     refuse_in_coroutine,
     run_blocking,
@@ -26,9 +26,9 @@ from pytest_alchemy.entry import Call, Entry, Owned, Status
 from pytest_alchemy.errors import BlockedError, NotOwnedError, ScopeClosedError
 from pytest_alchemy.kinds import Kind
 from pytest_alchemy.lifecycle import create
-from pytest_alchemy.names import NameRule, resource_key
+from pytest_alchemy.names import NameRule
 from pytest_alchemy.resource import Resource, use_current_scope
-from pytest_alchemy.settings import Settings, Strategy
+from pytest_alchemy.settings import Phase, Settings, Strategy
 from pytest_alchemy.stage import Stage
 from pytest_alchemy.teardown import Outcome, Teardown
 
@@ -40,8 +40,6 @@ T = TypeVar("T")
 _before: contextvars.ContextVar[tuple[Scope | Entry | None, ...]] = contextvars.ContextVar(
     "alchemy_outer_scopes", default=()
 )
-_BLOCKING = BlockingDriver()
-_ASYNC = AsyncDriver()
 
 
 class _State(enum.Enum):
@@ -65,10 +63,7 @@ class Scope:
         parent: The scope around it; None for a stage.
         children: Nested scopes by name.
         settings: What was chosen for it.
-        phase: What its program does; tests always bring their resources ``up``.
     """
-
-    phase: Literal["up"] = "up"
 
     def __init__(
         self,
@@ -106,6 +101,11 @@ class Scope:
         return self.root.name
 
     @property
+    def phase(self) -> Phase:
+        """What its program was run for; tests always bring their resources ``up``."""
+        return "up"
+
+    @property
     def path(self) -> tuple[str, ...]:
         """Names of the scopes below the stage that lead here, this one's last."""
         above = self.parent.path if self.parent else ()
@@ -141,11 +141,11 @@ class Scope:
             Exception: What the resource's ``create`` raised; what it left behind is destroyed with the scope.
         """
         refuse_in_coroutine("create", "acreate")
-        return run_blocking(self._make(resource, _BLOCKING))  # type: ignore[return-value]  # what it was given
+        return run_blocking(self._make(resource, BLOCKING))  # type: ignore[return-value]  # what it was given
 
     async def acreate(self, resource: R) -> R:
         """Create *resource* here; asyncio twin of `create`, with coroutine hooks in the caller's loop."""
-        return await self._make(resource, _ASYNC)  # type: ignore[return-value]  # what it was given
+        return await self._make(resource, ASYNC)  # type: ignore[return-value]  # what it was given
 
     def remove(self, resource: Resource) -> None:
         """
@@ -157,11 +157,11 @@ class Scope:
             ExceptionGroup: It could not be destroyed; its record is kept.
         """
         refuse_in_coroutine("remove", "aremove")
-        run_blocking(self._remove(resource, _BLOCKING))
+        run_blocking(self._remove(resource, BLOCKING))
 
     async def aremove(self, resource: Resource) -> None:
         """Destroy *resource* now; asyncio twin of `remove`."""
-        await self._remove(resource, _ASYNC)
+        await self._remove(resource, ASYNC)
 
     def destroy(self, strategy: Strategy | None = None) -> None:
         """
@@ -171,11 +171,23 @@ class Scope:
             ExceptionGroup: One `DestroyError` for each resource that is still there.
         """
         refuse_in_coroutine("destroy", "adestroy")
-        run_blocking(self.close(_BLOCKING, strategy)).raise_failures(self.title)
+        run_blocking(self.close(BLOCKING, strategy)).raise_failures(self.title)
 
     async def adestroy(self, strategy: Strategy | None = None) -> None:
         """Destroy everything under this scope; asyncio twin of `destroy`."""
-        (await self.close(_ASYNC, strategy)).raise_failures(self.title)
+        (await self.close(ASYNC, strategy)).raise_failures(self.title)
+
+    def finalize(self) -> None:
+        """Have no effect: a test's scope ends by destroying everything, and so does what is nested in it."""
+
+    async def afinalize(self) -> None:
+        """Have no effect; asyncio twin of `finalize`."""
+
+    def finalize_nested(self, name: str) -> None:
+        """Have no effect, as `finalize`."""
+
+    async def afinalize_nested(self, name: str) -> None:
+        """Have no effect, as `finalize`."""
 
     def defer(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """
@@ -188,7 +200,7 @@ class Scope:
             ScopeClosedError: The scope is closing or closed.
             TypeError: *function* cannot be called like that.
         """
-        _check_call(function, args, kwargs)
+        check_call(function, args, kwargs)
         self.refuse_if_closed(
             f"the deferred call of {getattr(function, '__qualname__', function)!r}"
         )
@@ -288,12 +300,11 @@ class Scope:
 
     def scope_of(self, entry: Entry) -> Scope:
         """Return a new scope for the children of *entry*."""
-        key = resource_key(entry.kind.name, entry.id)
         return Scope(
             self.root,
             parent=self,
             name=entry.id,
-            place=(*self.place, f"{key}:"),
+            place=(*self.place, entry.own_part),
             settings=self.settings,
             destroy_strategy=self._strategy,
             owner=entry,
@@ -351,13 +362,17 @@ class Scope:
     ) -> Outcome:
         """Destroy everything under this scope and say what became of it; errors are in the outcome."""
         self.start_closing()
-        things = sorted(self.subtree(), key=attrgetter("seq"))
+        things = self.to_destroy()
         if not things:
             self._state = _State.CLOSED
             return Outcome()
         outcome = await Teardown(things, driver, timeout).run(strategy or self.destroy_strategy)
         self._state = _State.CLOSED
         return outcome
+
+    def to_destroy(self) -> list[Owned]:
+        """Return everything under this scope, in order of creation."""
+        return sorted(self.subtree(), key=attrgetter("seq"))
 
     def child(self, name: str, **more: Any) -> Scope:
         """Return a new scope inside this one, of the same sort."""
@@ -391,7 +406,13 @@ class Scope:
         await self.unmake(owner, driver)
 
 
-def _check_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def check_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """
+    Make sure that *function* can be deferred with these arguments.
+
+    Raises:
+        TypeError: It cannot be called like that.
+    """
     if not callable(function):
         raise TypeError(
             f"scope.defer() was given {function!r}, which cannot be called.\n"

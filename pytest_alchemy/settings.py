@@ -7,7 +7,9 @@ from typing import Literal
 
 Strategy = Literal["sequential", "parallel"]
 Keep = Literal["never", "failed", "always"]
+Phase = Literal["up", "read", "destroy"]
 
+PHASES: tuple[Phase, ...] = ("up", "read", "destroy")
 STRATEGIES: tuple[Strategy, ...] = ("sequential", "parallel")
 KEEPS: tuple[Keep, ...] = ("never", "failed", "always")
 

@@ -89,10 +89,18 @@ class Failure:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a teardown."""
+    """
+    What became of a teardown.
+
+    Attributes:
+        destroyed: How many things are gone.
+        failures: What is still there.
+        lost: What is recorded and still there, and whose code cannot be loaded.
+    """
 
     destroyed: int = 0
     failures: list[Failure] = field(default_factory=list)
+    lost: list[DestroyError] = field(default_factory=list)
 
     def raise_failures(self, what: str) -> None:
         """
@@ -101,11 +109,11 @@ class Outcome:
         Raises:
             ExceptionGroup: One `DestroyError` for each thing that is still there.
         """
-        if self.failures:
-            total = self.destroyed + len(self.failures)
+        errors = [*(failure.as_error() for failure in self.failures), *self.lost]
+        if errors:
+            total = self.destroyed + len(errors)
             raise ExceptionGroup(
-                f"{len(self.failures)} of {total} resources of {what} could not be destroyed",
-                [failure.as_error() for failure in self.failures],
+                f"{len(errors)} of {total} resources of {what} could not be destroyed", errors
             )
 
 

@@ -25,12 +25,14 @@ from pytest_alchemy.kinds import Kind
 from pytest_alchemy.lifecycle import summary
 from pytest_alchemy.loading import load_function, load_kind
 from pytest_alchemy.names import Run, resource_key
+from pytest_alchemy.recorded import LastingEntry
 from pytest_alchemy.records import (
     Deferred,
     Destroyed,
     Destroying,
     Intent,
     KindSeen,
+    Live,
     Record,
     StageOpened,
 )
@@ -40,7 +42,6 @@ from pytest_alchemy.sealed import key_of_run
 from pytest_alchemy.settings import Settings, Strategy
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.filestore import FileStore, remove_stage
-from pytest_alchemy.state.fold import Live
 from pytest_alchemy.state.folders import ACCOUNT, JOURNALS, LOCK, LOG
 from pytest_alchemy.state.journal import FileJournal
 from pytest_alchemy.state.locks import Holder, StageLock
@@ -264,18 +265,20 @@ class DeadStage:
 
     def _recall_resource(self, book: _Book, live: Live, intent: Intent) -> Entry:
         kind = load_kind(book.said.kinds[intent.kind])
-        resource = kind.revive(
+        # Of what outlives its programs the class may have changed since.
+        again = kind.revive if book.said.header.ephemeral else kind.recall
+        resource = again(
             intent.id,
             book.opened(intent, live.props),
             book.opened(intent, live.outputs or {}),
             self._resolve,
         )
         scope = _scope_at(book, intent.path)
-        entry = Entry.recalled(
-            scope, kind, resource, intent, created=live.created, settled=live.settled
-        )
+        entry = LastingEntry.of(scope, kind, resource, live)
+        entry.end()
         _check_world(kind, resource, intent)
-        scope.owned[kind.name, intent.id] = entry
+        entry.replaced = entry.key in scope.owned  # there are two generations of it
+        scope.owned[entry.key] = entry
         book.entries[intent.seq] = entry
         return entry
 
@@ -285,8 +288,7 @@ class DeadStage:
             if (header.app, header.stage) != (reference["app"], reference["stage"]):
                 continue
             for entry in book.entries.values():
-                key = resource_key(entry.kind.name, entry.id)
-                if key == reference["key"] and entry.scope.place == tuple(reference["path"]):
+                if entry.reference() == reference:
                     return entry.resource
         raise LookupError(reference["key"])
 
@@ -381,20 +383,13 @@ def _scope_at(book: _Book, place: tuple[str, ...]) -> Scope:
     if place not in book.scopes:
         parent = _scope_at(book, place[:-1]) if place else None
         last = place[-1] if place else ""
-        owner = (
-            _entry_with_key(parent, last.removesuffix(":"))
-            if parent and last.endswith(":")
-            else None
-        )
+        entries = parent.entries() if parent else ()
+        owner = next((e for e in entries if e.own_part == last), None)
         if owner is not None:
             book.scopes[place] = owner.own_scope()
         else:
             book.scopes[place] = Scope(book.stage, parent=parent, name=last.strip(":"), place=place)
     return book.scopes[place]
-
-
-def _entry_with_key(scope: Scope, key: str) -> Entry | None:
-    return next((e for e in scope.entries() if resource_key(e.kind.name, e.id) == key), None)
 
 
 def _check_world(kind: Kind, resource: Resource, intent: Intent) -> None:

@@ -9,11 +9,10 @@ from pathlib import Path
 from pytest_alchemy import clock
 from pytest_alchemy.errors import AlchemyError, JournalForeignError
 from pytest_alchemy.names import folder_name
-from pytest_alchemy.records import Deferred, KindSeen, StageOpened
+from pytest_alchemy.records import Deferred, KindSeen, Live, StageOpened
 from pytest_alchemy.recovery.foreign import ForeignStore, first_lines
 from pytest_alchemy.recovery.reapable import is_living, lives, why_not_in
 from pytest_alchemy.state.filestore import FileStore
-from pytest_alchemy.state.fold import Live
 from pytest_alchemy.state.folders import Root
 from pytest_alchemy.state.stagestate import Book, StageState, load_stage
 

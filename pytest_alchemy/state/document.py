@@ -11,8 +11,7 @@ import msgspec
 from pytest_alchemy import clock
 from pytest_alchemy.errors import StateFileError
 from pytest_alchemy.names import resource_key
-from pytest_alchemy.records import Deferred, Intent, KindSeen
-from pytest_alchemy.state.fold import Live
+from pytest_alchemy.records import Deferred, Intent, KindSeen, Live
 from pytest_alchemy.store import Place, Versioned
 
 
@@ -49,6 +48,7 @@ class _Resource(_Thing, kw_only=True, gc=False):
     name: str
     kind: str
     world: str
+    generation: int = 1
 
     def record(self, place: Place) -> Intent:
         return Intent(
@@ -64,6 +64,7 @@ class _Resource(_Thing, kw_only=True, gc=False):
             at=_seconds(self.created_at),
             where=self.where,
             test=self.test,
+            generation=self.generation,
         )
 
 
@@ -209,6 +210,7 @@ def _said(lineage: str, live: Live, seen: KindSeen | None) -> dict[str, Any]:
     if isinstance(entry, Intent):
         said["type"] = seen.qualname.rpartition(".")[2] if seen else entry.kind
         said |= {"id": entry.id, "name": entry.name, "kind": entry.kind, "world": entry.world}
+        said |= {"generation": entry.generation} if entry.generation > 1 else {}
     else:
         said |= {"module": entry.module, "file": entry.file, "function": entry.function}
         said |= {"args": entry.args, "kwargs": entry.kwargs}

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
-
-import msgspec
 
 from pytest_alchemy.records import (
     Created,
@@ -18,40 +15,11 @@ from pytest_alchemy.records import (
     Intent,
     Kept,
     KindSeen,
+    Live,
     Record,
     Updating,
     Vault,
 )
-
-
-class Live(msgspec.Struct, gc=False):
-    """
-    A resource or a deferred call that is still owned.
-
-    Attributes:
-        entry: What its journal says of it.
-        created: Whether it is known to exist.
-        settled: Whether its create is over. False means that the provider may still finish it on its own: it is
-            looked for until the create timeout of its kind has passed.
-        outputs: What is known of it, None until it is created.
-        props: Its properties as last recorded; empty for a deferred call.
-        needs: Numbers of what it depends on, as last recorded.
-        updating: The properties of an update that did not report back: the provider may have either.
-        destroying: Whether a destroy was begun that did not report back.
-        attempts: How often destroying it failed.
-        error: Text of the last error, empty if there was none.
-    """
-
-    entry: Intent | Deferred
-    created: bool = False
-    settled: bool = False
-    outputs: dict[str, Any] | None = None
-    props: dict[str, Any] = {}
-    needs: tuple[int, ...] = ()
-    updating: dict[str, Any] | None = None
-    destroying: bool = False
-    attempts: int = 0
-    error: str = ""
 
 
 @dataclass(slots=True)

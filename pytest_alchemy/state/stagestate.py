@@ -16,9 +16,9 @@ import msgspec
 
 from pytest_alchemy import clock
 from pytest_alchemy.errors import StateChangedError, StateFileError
-from pytest_alchemy.records import Deferred, Intent, KindSeen, Record, StageOpened, Vault
+from pytest_alchemy.records import Deferred, Intent, KindSeen, Live, Record, StageOpened, Vault
 from pytest_alchemy.state.document import Sheet, moment_in, normal, text_of, things_in
-from pytest_alchemy.state.fold import Live, LiveState, fold
+from pytest_alchemy.state.fold import LiveState, fold
 from pytest_alchemy.state.statefile import VERSION
 from pytest_alchemy.store import Lease, Place, Segment, StateStore, Versioned
 

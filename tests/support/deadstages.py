@@ -16,10 +16,9 @@ import pytest
 
 from pytest_alchemy import clock
 from pytest_alchemy.names import NameRule, Run, physical_name
-from pytest_alchemy.records import Created, Intent, KindSeen, Record, StageOpened
+from pytest_alchemy.records import Created, Intent, KindSeen, Live, Record, StageOpened
 from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.filestore import FileStore
-from pytest_alchemy.state.fold import Live
 from pytest_alchemy.state.folders import JOURNALS, LOCK, Root
 from pytest_alchemy.state.journal import FileJournal
 from pytest_alchemy.state.keys import HOME_VARIABLE, user_key

@@ -12,10 +12,11 @@ from pytest_alchemy.records import (
     Destroying,
     Kept,
     KindSeen,
+    Live,
     Record,
     Updating,
 )
-from pytest_alchemy.state.fold import Live, fold
+from pytest_alchemy.state.fold import fold
 from tests.unit.state.samples import ALL_KINDS, intent
 
 

@@ -22,11 +22,11 @@ from pytest_alchemy.records import (
     Intent,
     Kept,
     KindSeen,
+    Live,
     Record,
     Updating,
 )
 from pytest_alchemy.state.filestore import FileStore
-from pytest_alchemy.state.fold import Live
 from pytest_alchemy.state.memorystore import MemoryStore
 from pytest_alchemy.state.stagestate import StageState, fold_stage, load_stage, publish
 from pytest_alchemy.store import Lease, Place, Segment, StateStore, Versioned

@@ -1,0 +1,86 @@
+"""The scope of an application: one stage of it, open in this process."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable
+from typing import Any
+
+from pytest_alchemy.ambient import current
+from pytest_alchemy.driver import Driver
+from pytest_alchemy.lasting import LastingScope
+from pytest_alchemy.recorded import Planned, Recorded
+from pytest_alchemy.settings import Strategy
+from pytest_alchemy.stage import Stage
+from pytest_alchemy.teardown import Outcome
+
+
+class Application(LastingScope):
+    """
+    A stage of an application, which this process owns until it is finalized.
+
+    Args:
+        stage: The stage.
+        recorded: What earlier programs recorded of it.
+        give_up: Ends the ownership of the stage; it is told whether nothing is left in it.
+        destroy_strategy: How it destroys.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        recorded: Recorded,
+        give_up: Callable[[bool], None],
+        destroy_strategy: Strategy | None = None,
+    ) -> None:
+        super().__init__(stage, name=stage.settings.app, destroy_strategy=destroy_strategy)
+        self.recorded = recorded
+        self._give_up_stage: Callable[[bool], None] | None = give_up
+        self._outer: Any = None
+        atexit.register(self.give_up)
+
+    @property
+    def planned(self) -> list[Planned]:
+        """What was decided of everything that was declared so far, in order."""
+        return self.recorded.planned
+
+    def enter(self) -> None:
+        """Make it the current scope from now on, until it is given up."""
+        self._outer = current.get()
+        current.set(self)
+
+    async def collect(self, driver: Driver) -> None:
+        """Destroy what is recorded and no longer declared, and close the application; quiet if it is closed."""
+        if self._give_up_stage is None:
+            return
+        try:
+            await super().collect(driver)
+        finally:
+            self.start_closing()
+            self.give_up()
+
+    async def close(
+        self, driver: Driver, strategy: Strategy | None = None, timeout: float | None = None
+    ) -> Outcome:
+        """Destroy the whole stage; errors are in the outcome."""
+        outcome = await super().close(driver, strategy, timeout)
+        self.give_up(clean=not (outcome.failures or outcome.lost))
+        return outcome
+
+    async def leave(self, error: BaseException | None, driver: Driver) -> None:
+        """End its block: finalize it, unless its program died half-way."""
+        if error is not None:
+            self.start_closing()
+            self.give_up()
+        else:
+            await self.collect(driver)
+
+    def give_up(self, clean: bool = False) -> None:
+        """End the ownership of the stage; quiet if it has ended."""
+        give_up, self._give_up_stage = self._give_up_stage, None
+        if give_up is None:
+            return
+        atexit.unregister(self.give_up)
+        if current.get() is self:
+            current.set(self._outer)
+        give_up(clean)

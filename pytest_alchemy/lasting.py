@@ -1,0 +1,395 @@
+"""Scopes of a stage that outlives its programs: what is declared is compared with what is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, ParamSpec, Self
+
+from pytest_alchemy import clock, lifecycle, plan
+from pytest_alchemy.binding import describe
+from pytest_alchemy.callers import where
+from pytest_alchemy.driver import ASYNC, BLOCKING, Driver, refuse_in_coroutine, run_blocking
+from pytest_alchemy.entry import Call, Entry, Status
+from pytest_alchemy.errors import (
+    AlreadyExistsError,
+    ChangedWithinRunError,
+    MustReplaceError,
+    NotInOtherProcessError,
+    NotRecordedError,
+)
+from pytest_alchemy.kinds import Kind, kind_of
+from pytest_alchemy.plan import Step
+from pytest_alchemy.recorded import LastingEntry, Planned
+from pytest_alchemy.recordedscope import RecordedScope
+from pytest_alchemy.records import Created, Destroyed
+from pytest_alchemy.resource import Resource
+from pytest_alchemy.scope import Scope, check_call
+from pytest_alchemy.settings import Phase
+from pytest_alchemy.teardown import Teardown
+
+P = ParamSpec("P")
+
+
+class LastingScope(RecordedScope):
+    """
+    A scope of a stage that outlives its programs.
+
+    What it is asked to create is compared with what earlier programs recorded: it is created, kept, updated in
+    place, or replaced. What is recorded and no longer declared is destroyed when the scope is finalized: a nested
+    one at the end of its block, the application's by `finalize`.
+    """
+
+    @property
+    def phase(self) -> Phase:
+        """What its program was run for."""
+        return self.recorded.wishes.phase
+
+    def child(self, name: str, **more: Any) -> Scope:
+        """Return a new scope inside this one, of the same sort."""
+        child = LastingScope(self.root, parent=self, name=name, **more)
+        child.recorded = self.recorded
+        return child
+
+    def defer(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """
+        Call *function* once this is no longer declared, or the stage is destroyed.
+
+        Raises:
+            NotInOtherProcessError: It is no module-level function with JSON-able arguments.
+            ScopeClosedError: The scope is closing or closed.
+            TypeError: *function* cannot be called like that.
+        """
+        check_call(function, args, kwargs)
+        call = Call(self, function, args, kwargs, where())
+        self.refuse_if_closed(call.title)
+        if not call.importable:
+            raise NotInOtherProcessError(call.title, self.title)
+        if self.phase != "up":
+            return
+        known = self.recorded.call(call)
+        if known is not None:
+            self.recorded.declared.add(known.entry.seq)
+            return
+        self.recorded.declared.add(call.seq)
+        if not self.recorded.wishes.plan_only:
+            self.root.record(call.line())
+            call.recorded = True
+            self.take_in(call, call.title)
+
+    def __enter__(self) -> Self:
+        refuse_in_coroutine("with", "async with")
+        return super().__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        run_blocking(self.leave(error, BLOCKING))
+
+    async def __aenter__(self) -> Self:
+        return super().__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        Scope.__exit__(self, kind, error, trace)
+        await self.leave(error, ASYNC)
+
+    async def leave(self, error: BaseException | None, driver: Driver) -> None:
+        """End the block of this scope: its program may have died half-way, or declared all that it wants."""
+        if error is not None:
+            self.recorded.spared.add(self.place)
+        else:
+            await self.collect(driver)
+
+    # The steps of one declaration.
+
+    async def _make(self, resource: Resource, driver: Driver) -> Resource:
+        lifecycle.admit(self, resource)
+        kind = kind_of(type(resource))
+        self.root.know(kind)
+        if self.phase == "read":
+            return self._read(kind, resource)
+        while True:
+            known = self.owned.get((kind.name, resource.id)) or self._recall(kind, resource)
+            if isinstance(known, LastingEntry):
+                made = await self._declare(known, resource, driver)
+            else:
+                made = await self._new(kind, resource, driver, None)
+            if made is not None:
+                return made
+
+    def _read(self, kind: Kind, resource: Resource) -> Resource:
+        """Return *resource* as it is recorded; nothing is called."""
+        live = self.recorded.newest(self.place, kind.name, resource.id, created=True)
+        if live is None:
+            raise NotRecordedError(describe(resource), self.title)
+        entry = LastingEntry.of(self, kind, resource, live)
+        try:
+            self.owned.setdefault(entry.key, entry)
+            kind.fill(resource, kind.fields(), live.props, self.top.resolve)
+            kind.fill(resource, kind.outputs, live.outputs or {}, self.top.resolve)
+        finally:
+            entry.end()
+        return resource
+
+    def _recall(self, kind: Kind, resource: Resource) -> Any:
+        """Return the entry of what earlier programs recorded of *resource*, None if they did not."""
+        live = self.recorded.newest(self.place, kind.name, resource.id)
+        if live is None:
+            return None
+        self.refuse_if_closed(resource)
+        as_it_is = (
+            live.created and live.updating is None and not _changed(kind, live.props, resource)
+        )
+        return self.recall(live, resource if as_it_is else None)
+
+    async def _declare(
+        self, entry: LastingEntry, resource: Resource, driver: Driver
+    ) -> Resource | None:
+        """Declare what is known already; None if it has to be tried again: it has changed meanwhile."""
+        await lifecycle.turn(entry, entry.begin(), driver)
+        try:
+            if self.owned.get(entry.key) is not entry:
+                return None
+            if entry.status is Status.DESTROYED:  # children of it are left
+                await self._clear_inside(entry, driver)
+                self.forget(entry)
+                return None
+            first = entry.seq not in self.recorded.declared
+            self.recorded.declared.add(entry.seq)
+            resource._alchemy.owner = entry
+            if first:
+                lifecycle.check_world(entry, resource)
+            names = _changed(entry.kind, entry.props, resource)
+            step = self._step(entry, names, first=first)
+            if self.recorded.wishes.plan_only or step is Step.KEEP:
+                return self._keep(entry, resource, first=first)
+            if step is Step.REMAKE:
+                return await self._remake(entry, resource, driver)
+            if step is Step.UPDATE and await self._update(entry, resource, driver, first=first):
+                return resource
+            if not first:
+                place = resource._alchemy.where
+                raise ChangedWithinRunError(entry.title, names, entry.where, place)
+        finally:
+            entry.end()
+        return await self._new(entry.kind, resource, driver, entry)
+
+    def _step(self, entry: LastingEntry, names: list[str], *, first: bool) -> Step:
+        step = plan.decide(
+            exists=entry.status is Status.CREATED,
+            differs=bool(names),
+            half_changed=entry.half_changed,
+            can_update="update" in entry.kind.hooks,
+            force=first and self.recorded.wishes.force,
+        )
+        if first:
+            self._note(step, entry, names)
+        return step
+
+    def _note(self, step: Step, entry: Entry, names: list[str] | None = None) -> None:
+        scope = entry.scope.title
+        said = Planned(step, entry.title, entry.name, scope, tuple(names or ()))
+        self.recorded.planned.append(said)
+
+    def _keep(self, entry: LastingEntry, resource: Resource, *, first: bool) -> Resource:
+        lifecycle.take_over(resource, entry)
+        if not first:
+            return entry.resource
+        entry.resource, entry.where = resource, resource._alchemy.where
+        self._spare_inside(entry)
+        self._relink(entry)
+        return resource
+
+    async def _update(
+        self, entry: LastingEntry, resource: Resource, driver: Driver, *, first: bool
+    ) -> bool:
+        """Change what exists; False if it has to be replaced instead."""
+        if entry.resource is resource and first:
+            entry.resource = self.ghost(self.recorded.lives[entry.seq])
+        entry.half_changed = True
+        self._spare_inside(entry)
+        if first:
+            entry.needs = self.recall_needs(entry)
+        after = _numbers(Entry.needs_of(resource))
+        self.recorded.needs[entry.seq] = (*self.recorded.needs.get(entry.seq, ()), *after)
+        try:
+            await lifecycle.update(entry, resource, driver)
+        except MustReplaceError:
+            if first:
+                return False
+            raise
+        entry.half_changed, entry.where = False, resource._alchemy.where
+        self.recorded.needs[entry.seq] = entry.numbers_needed()
+        inside = entry.opened_scope()
+        declared = self.recorded.declared
+        if inside is not None and any(thing.seq in declared for thing in inside.subtree()):
+            self.recorded.spared.discard(inside.place)  # it says itself what is to be inside it
+        return True
+
+    async def _remake(self, entry: LastingEntry, resource: Resource, driver: Driver) -> Resource:
+        """Create again, under the same record and name, what may exist in part."""
+        older = self.recorded.older(self.place, entry.kind.name, entry.id)
+        self.recorded.shield(older)  # for as long as what replaces it does not exist
+        await self._clear_inside(entry, driver)
+        entry.settled = (
+            True  # what may still appear is made again under the name that its record has
+        )
+        await lifecycle.unmake(entry, driver)
+        _forget_outputs(resource)
+        entry.become(resource)
+        lifecycle.record_intent(entry)
+        self._linked(entry)
+        await lifecycle.make(entry, driver)
+        self.recorded.unshield(older)
+        return resource
+
+    async def _clear_inside(self, entry: LastingEntry, driver: Driver) -> None:
+        """Destroy what is left inside of *entry*."""
+        self.recall_inside(entry)
+        inside = entry.opened_scope()
+        if inside is not None:
+            things = sorted(inside.subtree(), key=lambda thing: thing.seq)
+            outcome = await Teardown(things, driver, None).run(self.destroy_strategy)
+            outcome.raise_failures(entry.title)
+
+    async def _new(
+        self, kind: Kind, resource: Resource, driver: Driver, old: LastingEntry | None
+    ) -> Resource | None:
+        """Create what is not there; instead of *old*, which goes when the program is finalized."""
+        entry = self._begun(kind, resource, old)
+        if entry is None:
+            return None
+        try:
+            try:
+                there = await self._look(entry, driver)
+                self._note(Step.ADOPT if there else Step.CREATE, entry)
+                self.recorded.declared.add(entry.seq)
+                if self.recorded.wishes.plan_only:
+                    entry.status = Status.CREATED
+                    return resource
+                lifecycle.record_intent(entry)
+            except BaseException:
+                self._give_up(entry, old)
+                raise
+            self._linked(entry)
+            await (self._adopt(entry, driver) if there else lifecycle.make(entry, driver))
+        finally:
+            entry.end()
+        if old is not None:
+            self.recorded.unshield([self.recorded.lives[old.seq]])
+        return resource
+
+    def _begun(
+        self, kind: Kind, resource: Resource, old: LastingEntry | None
+    ) -> LastingEntry | None:
+        """Return a new entry in the place of *old*, None if another one has taken it meanwhile."""
+        before = self.recorded.newest(self.place, kind.name, resource.id)
+        generation = old.generation if old else before.entry.generation if before else 0  # type: ignore[union-attr]  # intents only
+        _forget_outputs(resource)
+        entry = LastingEntry.new(self, kind, resource, generation + 1)
+        with self.root.lock:
+            self.refuse_if_closed(resource)
+            if old is not None:
+                if self.owned.get(old.key) is not old:
+                    return None
+                del self.owned[old.key]
+                old.replaced = True
+                self.owned[old.key] = old
+                self.recorded.shield([self.recorded.lives[old.seq]])
+            return entry if self.owned.setdefault(entry.key, entry) is entry else None
+
+    def _give_up(self, entry: LastingEntry, old: LastingEntry | None) -> None:
+        """Undo `_begun`: nothing was made."""
+        with self.root.lock:
+            entry.status = Status.DESTROYED
+            self.forget(entry)
+            self.recorded.declared.discard(entry.seq)
+            if old is not None:
+                del self.owned[old.key]
+                old.replaced = False
+                self.owned[old.key] = old
+
+    async def _look(self, entry: LastingEntry, driver: Driver) -> bool:
+        """
+        Tell whether what is to be created exists already and is to be taken over.
+
+        Before its intent is recorded: what was never ours cannot look like ours after a create that was refused.
+
+        Raises:
+            AlreadyExistsError: It exists, and is not to be taken over.
+        """
+        entry.resource._alchemy.owner = entry
+        if "read" not in entry.kind.hooks or not await lifecycle.exists(entry, driver):
+            return False
+        if not self.recorded.wishes.adopt:
+            raise AlreadyExistsError(entry.title, entry.name, self.title)
+        return True
+
+    async def _adopt(self, entry: LastingEntry, driver: Driver) -> None:
+        """Own what exists, and make it fit: which properties it has nobody knows."""
+        resource, props = entry.resource, entry.props
+        entry.kind.check_outputs(resource)
+        if "update" not in entry.kind.hooks:
+            lifecycle.made(entry, entry.outputs())
+            return
+        entry.props = {}
+        lifecycle.made(entry, entry.outputs(), {})
+        previous = entry.kind.stranger(resource.id)
+        lifecycle.take_over(previous, entry)
+        entry.resource = previous
+        entry.half_changed = True
+        try:
+            await lifecycle.update(entry, resource, driver)
+        except MustReplaceError:  # it is not what is wanted, so it is not ours
+            entry.props, entry.status = props, Status.DESTROYED
+            self.root.record(Destroyed(entry.seq))
+            self.forget(entry)
+            raise
+        entry.half_changed = False
+
+    # What is needed by what.
+
+    def _linked(self, entry: LastingEntry) -> None:
+        entry.hold()
+        self.recorded.needs[entry.seq] = entry.numbers_needed()
+
+    def _relink(self, entry: LastingEntry) -> None:
+        """Note what an unchanged resource needs; it may be another thing of the same name."""
+        entry.needs = Entry.needs_of(entry.resource) if entry.kind.fields() else ()
+        entry.hold()
+        numbers = entry.numbers_needed()
+        if numbers != self.recorded.needs.get(entry.seq, ()):
+            if not self.recorded.wishes.plan_only:
+                self.root.record(
+                    Created(entry.seq, entry.sealed(entry.outputs()), None, clock.now(), numbers)
+                )
+            self.recorded.needs[entry.seq] = numbers
+
+    def _spare_inside(self, entry: LastingEntry) -> None:
+        """Destroy nothing of what *entry* made inside itself for being undeclared."""
+        place = (*self.place, entry.own_part)
+        if self.recorded.has_inside(place) or entry.opened_scope() is not None:
+            self.recorded.spared.add(place)
+
+
+def _changed(kind: Kind, recorded: dict[str, Any], resource: Resource) -> list[str]:
+    """Return the properties in which *resource* differs from what was last applied."""
+    return plan.changed(recorded, Entry.props_of(resource), kind.plain_default)
+
+
+def _numbers(entries: tuple[Entry, ...]) -> tuple[int, ...]:
+    return tuple(entry.seq for entry in entries)
+
+
+def _forget_outputs(resource: Resource) -> None:
+    for name in kind_of(type(resource)).outputs:
+        resource.__dict__.pop(name, None)

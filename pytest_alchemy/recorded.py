@@ -1,0 +1,252 @@
+"""What earlier programs recorded of a lasting stage, and what the one that runs now declares of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from msgspec.structs import replace
+
+from pytest_alchemy import clock, records
+from pytest_alchemy.entry import Call, Entry, Status
+from pytest_alchemy.kinds import Kind
+from pytest_alchemy.loading import load_kind
+from pytest_alchemy.names import resource_key
+from pytest_alchemy.plan import Step
+from pytest_alchemy.records import Deferred, Intent, KindSeen, Live
+from pytest_alchemy.resource import Resource
+from pytest_alchemy.settings import Phase
+from pytest_alchemy.stage import Program
+
+Place = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """
+    What a program was run for.
+
+    Attributes:
+        phase: ``up`` makes what is declared, ``read`` only gives back what is recorded.
+        adopt: Take over what exists already.
+        force: Update also what has not changed, and let a program that declares nothing empty its stage.
+        plan_only: Call nothing that changes anything.
+    """
+
+    phase: Phase = "up"
+    adopt: bool = False
+    force: bool = False
+    plan_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One thing that was done, or (`Wishes.plan_only`) would be."""
+
+    step: Step
+    resource: str
+    name: str
+    scope: str
+    changed: tuple[str, ...] = ()
+
+
+class LastingEntry(Entry):
+    """
+    A resource in a stage that outlives its programs.
+
+    Attributes:
+        generation: 1, and one more with each replacement.
+        replaced: True once a newer generation stands in its place; it is destroyed when the program is finalized.
+        half_changed: True while an update of it has not reported back.
+    """
+
+    __slots__ = ("generation", "half_changed", "replaced")
+
+    generation: int
+    half_changed: bool
+    replaced: bool
+
+    @classmethod
+    def of(cls, scope: Any, kind: Kind, resource: Resource, live: Live) -> Self:
+        """Return the entry of what *live* tells of, whose turn the caller has."""
+        assert isinstance(live.entry, Intent)
+        entry = cls.recalled(
+            scope, kind, resource, live.entry, created=live.created, settled=live.settled
+        )
+        entry.props = live.props
+        entry.generation, entry.replaced = live.entry.generation, False
+        entry.half_changed = live.updating is not None
+        entry.begin()
+        return entry
+
+    @classmethod
+    def new(cls, scope: Any, kind: Kind, resource: Resource, generation: int) -> Self:
+        """Return the entry of what is to be created, whose turn the caller has."""
+        entry = cls(scope, kind, resource, scope.root.next_number())
+        entry.generation, entry.replaced, entry.half_changed = generation, False, False
+        if generation > 1:  # its predecessor still has the other name
+            place = (*scope.place, f":{generation}")
+            entry.name = scope.root.namer(place, kind.name, kind.name_rule)(resource.id)
+        return entry
+
+    def become(self, resource: Resource) -> None:
+        """Be what *resource* declares, which is about to be created under the same name and record."""
+        self.let_go()
+        self.resource, self.status, self.half_changed = resource, Status.CREATING, False
+        self.props, self.needs = self.props_of(resource), self.needs_of(resource)
+        self.at, self.where = clock.now(), resource._alchemy.where
+
+    @property
+    def key(self) -> Any:
+        """What tells it from everything else in its scope: kind and id belong to the newest generation."""
+        return self.seq if self.replaced else (self.kind.name, self.resource.id)
+
+    @property
+    def own_part(self) -> str:
+        """The last part of the place of what it makes inside itself."""
+        return own_part(self.kind.name, self.id, self.generation)
+
+    def intent(self) -> records.Intent:
+        intent = super().intent()
+        return intent if self.generation == 1 else replace(intent, generation=self.generation)
+
+
+def own_part(kind: str, id: str, generation: int) -> str:
+    """
+    Return the last part of the place of what a resource makes inside itself.
+
+    >>> own_part("d1", "orders", 1), own_part("d1", "orders", 2)
+    ('d1-orders:', 'd1-orders:2')
+    """
+    return f"{resource_key(kind, id)}:{generation if generation > 1 else ''}"
+
+
+@dataclass(slots=True)
+class Recorded:
+    """
+    What is recorded of a stage, and how much of it is declared again.
+
+    Attributes:
+        lives: What is owned and was recorded by earlier programs, by number.
+        kinds: Where its classes can be imported from.
+        wishes: What the program was run for.
+        program: The classes that it knows itself.
+        app: Name of the application.
+        needs: What each thing needs as far as is known now, by number.
+        declared: Numbers of what the program declared.
+        spared: Places in which nothing is destroyed for being undeclared.
+        planned: What was decided, in order.
+    """
+
+    lives: dict[int, Live]
+    kinds: Mapping[str, KindSeen]
+    wishes: Wishes
+    program: Program
+    app: str
+    needs: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    declared: set[int] = field(default_factory=set)
+    spared: set[Place] = field(default_factory=set)
+    planned: list[Planned] = field(default_factory=list)
+    _generations: dict[tuple[Place, str, str], list[Live]] = field(default_factory=dict)
+    _calls: dict[Place, list[Live]] = field(default_factory=dict)
+    _places: set[Place] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for number, live in self.lives.items():
+            entry = live.entry
+            if entry.path not in self._places:
+                self._places |= {entry.path[:length] for length in range(len(entry.path) + 1)}
+            if isinstance(entry, Intent):
+                self.needs[number] = live.needs
+                self._generations.setdefault((entry.path, entry.kind, entry.id), []).append(live)
+            else:
+                self._calls.setdefault(entry.path, []).append(live)
+        for generations in self._generations.values():
+            generations.sort(key=lambda live: live.entry.generation)  # type: ignore[union-attr]  # intents only
+
+    def newest(self, place: Place, kind: str, id: str, *, created: bool = False) -> Live | None:
+        """Return the newest generation of a resource; with *created* the newest that is known to exist."""
+        generations = self.generations(place, kind, id)
+        return next((live for live in reversed(generations) if live.created or not created), None)
+
+    def generations(self, place: Place, kind: str, id: str) -> list[Live]:
+        """Return every generation of a resource, oldest first."""
+        return self._generations.get((place, kind, id), [])
+
+    def older(self, place: Place, kind: str, id: str) -> list[Live]:
+        """Return the generations of a resource that are replaced already."""
+        return self.generations(place, kind, id)[:-1]
+
+    def shield(self, lives: Iterable[Live]) -> None:
+        """Let *lives* and what they made inside themselves be destroyed by no finalization."""
+        for live in lives:
+            self.declared.add(live.entry.seq)
+            self.spared.add(_place_inside(live))
+
+    def unshield(self, lives: Iterable[Live]) -> None:
+        """Undo `shield`: what replaces them exists."""
+        for live in lives:
+            self.declared.discard(live.entry.seq)
+            self.spared.discard(_place_inside(live))
+
+    def call(self, call: Call) -> Live | None:
+        """Return the record of the same deferred call by an earlier program."""
+        line = call.line()
+        said = (line.module, line.function, line.args, line.kwargs)
+        for live in self._calls.get(line.path, ()):
+            entry = live.entry
+            assert isinstance(entry, Deferred)
+            if (entry.module, entry.function, entry.args, entry.kwargs) == said:
+                return live
+        return None
+
+    def forget(self, number: int) -> None:
+        """Note that a thing is gone."""
+        self.needs.pop(number, None)
+        live = self.lives.pop(number, None)
+        if live is None:
+            return
+        entry = live.entry
+        if isinstance(entry, Intent):
+            self._generations[entry.path, entry.kind, entry.id].remove(live)
+        else:
+            self._calls[entry.path].remove(live)
+
+    def inside(self, place: Place) -> Iterator[Live]:
+        """Yield what earlier programs recorded in *place* and in every place inside it."""
+        depth = len(place)
+        return (live for live in list(self.lives.values()) if live.entry.path[:depth] == place)
+
+    def has_inside(self, place: Place) -> bool:
+        """Tell whether anything was recorded in *place* or inside it."""
+        return place in self._places
+
+    def scopes_in(self, place: Place) -> list[str]:
+        """Return the names of the nested scopes in *place* in which something is recorded."""
+        depth = len(place)
+        names = {
+            live.entry.path[depth] for live in self.inside(place) if len(live.entry.path) > depth
+        }
+        return sorted(name for name in names if ":" not in name)
+
+    def is_spared(self, place: Place) -> bool:
+        """Tell whether *place* or one around it is spared."""
+        return bool(self.spared) and any(
+            place[:length] in self.spared for length in range(len(place) + 1)
+        )
+
+    def kind(self, name: str) -> Kind:
+        """
+        Return the kind called *name*: the program's own, else the one that is recorded.
+
+        Raises:
+            KindNotLoadedError: Its class cannot be imported.
+        """
+        return self.program.kinds.get((self.app, name)) or load_kind(self.kinds[name])
+
+
+def _place_inside(live: Live) -> Place:
+    entry = live.entry
+    assert isinstance(entry, Intent)
+    return (*entry.path, own_part(entry.kind, entry.id, entry.generation))

@@ -1,0 +1,323 @@
+"""A scope whose things earlier programs recorded: rebuilt when they are needed, destroyed when nobody wants them."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+from pytest_alchemy import plan
+from pytest_alchemy.callers import stack_level
+from pytest_alchemy.driver import ASYNC, BLOCKING, Driver, refuse_in_coroutine, run_blocking
+from pytest_alchemy.entry import Call, Entry, Owned
+from pytest_alchemy.errors import (
+    AlchemyError,
+    DestroyError,
+    NothingDeclaredWarning,
+    UnknownScopeError,
+)
+from pytest_alchemy.lifecycle import summary
+from pytest_alchemy.loading import load_function
+from pytest_alchemy.plan import Step
+from pytest_alchemy.recorded import LastingEntry, Planned, Recorded, own_part
+from pytest_alchemy.records import Deferred, Intent, Live
+from pytest_alchemy.resource import Resource
+from pytest_alchemy.scope import Scope
+from pytest_alchemy.settings import Strategy
+from pytest_alchemy.teardown import Outcome, Teardown
+
+_OWN_PART = re.compile(r"[^:].*:\d*", re.DOTALL)
+"""The last part of the place of what a resource made inside itself: no nested scope's name has a colon."""
+
+
+class RecordedScope(Scope):
+    """
+    A scope of which earlier programs recorded something.
+
+    Attributes:
+        recorded: What they recorded in the whole stage.
+    """
+
+    recorded: Recorded
+    _lost: list[DestroyError] = []  # noqa: RUF012 # never changed in place
+
+    @property
+    def top(self) -> RecordedScope:
+        """The application's scope."""
+        scope = self
+        while isinstance(scope.parent, RecordedScope):
+            scope = scope.parent
+        return scope
+
+    def child(self, name: str, **more: Any) -> Scope:
+        """Return a new scope inside this one, of the same sort."""
+        child = RecordedScope(self.root, parent=self, name=name, **more)
+        child.recorded = self.recorded
+        return child
+
+    def finalize(self) -> None:
+        """
+        Destroy what is recorded in this scope and no longer declared; an application's scope is closed by it.
+
+        Raises:
+            ExceptionGroup: One `DestroyError` for each thing that could not be destroyed; its record is kept.
+        """
+        refuse_in_coroutine("finalize", "afinalize")
+        run_blocking(self.collect(BLOCKING))
+
+    async def afinalize(self) -> None:
+        """Destroy what is no longer declared; asyncio twin of `finalize`."""
+        await self.collect(ASYNC)
+
+    def finalize_nested(self, name: str) -> None:
+        """
+        Destroy what is recorded in the nested scope *name* and no longer declared: all of it, if it was not opened.
+
+        Raises:
+            UnknownScopeError: There is none of that name.
+            ExceptionGroup: As `finalize`.
+        """
+        refuse_in_coroutine("finalize_nested", "afinalize_nested")
+        run_blocking(self._nested(name).collect(BLOCKING))
+
+    async def afinalize_nested(self, name: str) -> None:
+        """Destroy what is no longer declared in a nested scope; asyncio twin of `finalize_nested`."""
+        await self._nested(name).collect(ASYNC)
+
+    def _nested(self, name: str) -> RecordedScope:
+        known = sorted({*self.children, *self.recorded.scopes_in(self.place)})
+        if name not in known:
+            raise UnknownScopeError(self.title, name, known)
+        return self.scope_at((*self.place, name))
+
+    # The tree of what is recorded.
+
+    def scope_at(self, place: tuple[str, ...]) -> RecordedScope:
+        """Return the scope at *place*, which is this one's or inside it."""
+        scope: RecordedScope = self
+        for part in place[len(self.place) :]:
+            scope = scope._inner(part)
+        return scope
+
+    def _inner(self, part: str) -> RecordedScope:
+        inside: Scope | None = None
+        if _OWN_PART.fullmatch(part):
+            owner = next((e for e in self.entries() if e.own_part == part), None)
+            inside = owner.own_scope() if owner else None
+        if inside is None:
+            with self.root.lock:
+                inside = self.children.get(part) or self.child(part, place=(*self.place, part))
+                self.children[part] = inside
+        assert isinstance(inside, RecordedScope)
+        return inside
+
+    def scope_of(self, entry: Entry) -> Scope:
+        """Return a new scope for the children of *entry*."""
+        place = (*self.place, entry.own_part)
+        return self.child(
+            entry.id,
+            place=place,
+            settings=self.settings,
+            destroy_strategy=self._strategy,
+            owner=entry,
+        )
+
+    def recall(self, live: Live, resource: Resource | None = None) -> Owned:
+        """
+        Return the entry of what *live* records in this scope.
+
+        Args:
+            live: What is recorded.
+            resource: An object that is declared just as it is recorded, to be used for it.
+
+        Raises:
+            KindNotLoadedError: Its class or function cannot be imported.
+        """
+        said = live.entry
+        if isinstance(said, Deferred):
+            call = self.owned.get(said.seq) or Call.recalled(self, load_function(said), said)
+            return self.owned.setdefault(said.seq, call)
+        kind = self.recorded.kind(said.kind)
+        entry = LastingEntry.of(self, kind, resource or kind.stranger(said.id), live)
+        try:
+            entry.replaced = self.recorded.newest(self.place, said.kind, said.id) is not live
+            with self.root.lock:
+                for known in (self.owned.get((said.kind, said.id)), self.owned.get(said.seq)):
+                    if known is not None and known.seq == said.seq:
+                        return known
+                self.owned[entry.key] = entry
+            if resource is None:
+                kind.fill(entry.resource, kind.fields(), live.props, self.top.resolve)
+            kind.fill(entry.resource, kind.outputs, live.outputs or {}, self.top.resolve)
+        finally:
+            entry.end()
+        return entry
+
+    def ghost(self, live: Live) -> Resource:
+        """Return what *live* records as an object of its own."""
+        said = live.entry
+        assert isinstance(said, Intent)
+        kind = self.recorded.kind(said.kind)
+        return kind.recall(said.id, live.props, live.outputs or {}, self.top.resolve)
+
+    def resolve(self, reference: dict[str, Any]) -> Resource:
+        """
+        Return the resource that a record refers to.
+
+        Raises:
+            LookupError: It is not there any more.
+        """
+        if (reference["app"], reference["stage"]) == (self.app, self.stage):
+            scope = self.scope_at(tuple(reference["path"]))
+            kind, _, id = reference["key"].partition("-")
+            for entry in scope.entries():
+                if entry.name == reference["name"]:
+                    return entry.resource
+            for live in self.recorded.generations(scope.place, kind, id):
+                if live.entry.name == reference["name"]:  # type: ignore[union-attr]  # resources only
+                    recalled = scope.recall(live)
+                    assert isinstance(recalled, Entry)
+                    return recalled.resource
+        raise LookupError(reference["key"])
+
+    def recall_inside(self, entry: Entry) -> None:
+        """Recall everything that *entry* made inside itself."""
+        place = (*entry.scope.place, entry.own_part)
+        if self.recorded.has_inside(place):
+            self._recall_all([live.entry.seq for live in self.recorded.inside(place)])
+
+    def recall_needs(self, entry: Entry) -> tuple[Entry, ...]:
+        """Return what *entry* needs as far as earlier programs recorded it."""
+        needed = self.recorded.needs.get(entry.seq, ())
+        things, _ = self._recall_all(number for number in needed if number in self.recorded.lives)
+        return tuple(thing for thing in things if isinstance(thing, Entry))
+
+    def _recall_all(self, numbers: Iterable[int]) -> tuple[list[Owned], list[DestroyError]]:
+        """Recall what has these *numbers*, with what needs what; and say what could not be."""
+        top, lost = self.top, []
+        things: list[Owned] = []
+        for number in sorted(numbers):
+            live = self.recorded.lives[number]
+            try:
+                things.append(top.scope_at(live.entry.path).recall(live))
+            except Exception as error:  # a user's module, for one: the others still get their turn
+                lost.append(_lost(live, error))
+        entries = {owned.seq: owned for owned in top.subtree() if isinstance(owned, Entry)}
+        for thing in things:
+            if isinstance(thing, Entry) and not thing.needs:
+                needed = self.recorded.needs.get(thing.seq, ())
+                thing.needs = tuple(entries[number] for number in needed if number in entries)
+                thing.hold()
+        return things, lost
+
+    def _recall_free(self, candidates: dict[int, Live]) -> tuple[list[Owned], list[DestroyError]]:
+        """Recall those of *candidates* that nothing else needs; what cannot be loaded needs what it needs, too."""
+        lost: list[DestroyError] = []
+        while True:
+            free = plan.undeclared(candidates, self.recorded.needs)
+            things, missing = self._recall_all(free)
+            lost += missing
+            for number in free - {thing.seq for thing in things}:
+                candidates = _left_alone(candidates, candidates[number])
+            if not missing:
+                return things, lost
+
+    # What goes.
+
+    def to_destroy(self) -> list[Owned]:
+        """Return everything under this scope, in order of creation; also what only records tell of."""
+        inside = {live.entry.seq: live for live in self.recorded.inside(self.place)}
+        outside = [n for n, its in self.recorded.needs.items() if not inside.keys().isdisjoint(its)]
+        self._recall_all(number for number in outside if number in self.recorded.lives)
+        things, self._lost = self._recall_free(inside)
+        recalled = {thing.seq for thing in things}
+        return [
+            thing
+            for thing in super().to_destroy()
+            if thing.seq in recalled or thing.seq not in inside
+        ]
+
+    async def close(
+        self, driver: Driver, strategy: Strategy | None = None, timeout: float | None = None
+    ) -> Outcome:
+        """Destroy everything under this scope and say what became of it; errors are in the outcome."""
+        outcome = await super().close(driver, strategy, timeout)
+        outcome.lost += self._lost
+        return outcome
+
+    def forget(self, owned: Owned) -> None:
+        """Own *owned* no longer: it is gone."""
+        super().forget(owned)
+        self.recorded.forget(owned.seq)
+
+    async def unmake(self, entry: Entry, driver: Driver) -> None:
+        """Destroy one resource and its children now, as in every scope."""
+        self.recall_inside(entry)
+        await super().unmake(entry, driver)
+
+    async def collect(self, driver: Driver) -> None:
+        """
+        Destroy what is recorded here and no longer declared.
+
+        Raises:
+            ExceptionGroup: One `DestroyError` for each thing that is still there.
+        """
+        if self.recorded.wishes.phase != "up" or not self._may_collect():
+            return
+        things, lost = self._recall_free(
+            {
+                live.entry.seq: live
+                for live in self.recorded.inside(self.place)
+                if live.entry.seq not in self.recorded.declared
+                and not self.recorded.is_spared(live.entry.path)
+            }
+        )
+        if self.recorded.wishes.plan_only:
+            self.recorded.planned += [_planned(thing) for thing in things]
+            return
+        outcome = await Teardown(things, driver, None).run(self.destroy_strategy)
+        outcome.lost += lost
+        outcome.raise_failures(self.title)
+
+    def _may_collect(self) -> bool:
+        """Tell whether the program declared anything: if not, it hardly means that nothing is to be there."""
+        if self.recorded.declared or self.recorded.wishes.force:
+            return True
+        if self.parent is None and self.recorded.lives:
+            warnings.warn(
+                f"The program declared nothing in {self.title}, so nothing of what is recorded there was destroyed.\n"
+                "Run it with --force if nothing is to be left, or destroy the stage: "
+                f"alchemy destroy --stage {self.stage}",
+                NothingDeclaredWarning,
+                stacklevel=stack_level(),
+            )
+        return False
+
+
+def _left_alone(candidates: dict[int, Live], lost: Live) -> dict[int, Live]:
+    """Return *candidates* without *lost* and what it made inside itself."""
+    said = lost.entry
+    if isinstance(said, Deferred):
+        return {number: live for number, live in candidates.items() if live is not lost}
+    place = (*said.path, own_part(said.kind, said.id, said.generation))
+    return {
+        number: live
+        for number, live in candidates.items()
+        if live is not lost and live.entry.path[: len(place)] != place
+    }
+
+
+def _lost(live: Live, error: Exception) -> DestroyError:
+    said = live.entry
+    title = (
+        f"deferred {said.function}" if isinstance(said, Deferred) else f"{said.kind} {said.id!r}"
+    )
+    reason = str(error) if isinstance(error, AlchemyError) else summary(error)
+    lost = DestroyError(title, reason)
+    lost.__cause__ = error
+    return lost
+
+
+def _planned(thing: Owned) -> Planned:
+    return Planned(Step.DESTROY, thing.title, thing.name, thing.scope.title)

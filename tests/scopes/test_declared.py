@@ -1,0 +1,477 @@
+"""Declared against recorded: what is created, kept, changed, replaced and taken over."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar
+
+import pytest
+
+from pytest_alchemy import Resource, alchemy
+from pytest_alchemy.application import Application
+from pytest_alchemy.commandline import CommandLine, commanded
+from pytest_alchemy.errors import (
+    AlreadyExistsError,
+    ChangedWithinRunError,
+    MustReplaceError,
+    NotInOtherProcessError,
+    OtherWorldError,
+)
+from pytest_alchemy.plan import Step
+
+from .things import AsyncThing, Fixed, Picky, Refused, Stack, Thing, World, here
+
+Deploy = Callable[..., list[Any]]
+
+
+class Strict(Picky, kind="strict"):
+    """It is never what is wanted."""
+
+    def update(self, previous: Picky) -> None:
+        raise MustReplaceError("Strict 'a'", "it is another one")
+
+
+class Before(Fixed, kind="evolving"):
+    """A class as it was."""
+
+    gone: str = "x"
+
+
+class After(Fixed, kind="evolving"):
+    """The same class as it became."""
+
+    added: int | None = None
+
+
+class Placed(Thing, kind="placed"):
+    """It lives in an account."""
+
+    account: ClassVar[str] = "one"
+
+    def world(self) -> str:
+        return self.account
+
+
+def deploy_blocking(*resources: Resource, **options: Any) -> list[Any]:
+    with alchemy("my-app", stage="prod", **options) as app:
+        return [app.create(resource) for resource in resources]
+
+
+def deploy_with_asyncio(*resources: Resource, **options: Any) -> list[Any]:
+    async def program() -> list[Any]:
+        async with alchemy("my-app", stage="prod", **options):
+            return [await resource for resource in resources]
+
+    return asyncio.run(program())
+
+
+@pytest.fixture(params=[deploy_blocking, deploy_with_asyncio], ids=["blocking", "asyncio"])
+def deploy(request: pytest.FixtureRequest, world: World) -> Deploy:
+    found: Deploy = request.param
+    return found
+
+
+@pytest.fixture(params=[Thing, AsyncThing], ids=["plain", "async"])
+def kind(request: pytest.FixtureRequest) -> type[Any]:
+    found: type[Any] = request.param
+    return found
+
+
+@contextmanager
+def steps(expected: list[Step]) -> Iterator[Application]:
+    with alchemy("my-app", stage="prod") as app:
+        yield app
+    assert [planned.step for planned in app.planned] == expected
+
+
+def test_what_is_not_recorded_is_created(world: World, deploy: Deploy, kind: type[Any]) -> None:
+    (thing,) = deploy(kind("a"))
+
+    assert world.took() == ["create a"]
+    assert thing.name in world.alive
+
+
+def test_what_has_not_changed_is_kept_with_its_outputs_and_nothing_is_called(
+    world: World, deploy: Deploy, kind: type[Any]
+) -> None:
+    (first,) = deploy(kind("a", size=2))
+    world.took()
+
+    (second,) = deploy(kind("a", size=2))
+
+    assert world.took() == []
+    assert (second.name, second.url) == (first.name, first.url)
+
+
+def test_what_has_changed_is_changed_in_place(
+    world: World, deploy: Deploy, kind: type[Any]
+) -> None:
+    (first,) = deploy(kind("a", size=1))
+    world.took()
+
+    (second,) = deploy(kind("a", size=2))
+
+    assert world.took() == ["update a"]
+    assert world.previous == [1]
+    assert second.name == first.name
+    assert list(world.alive.values()) == [2]
+
+
+def test_after_a_failed_update_the_next_one_is_told_what_was_really_applied(
+    world: World, deploy: Deploy, kind: type[Any]
+) -> None:
+    deploy(kind("a", size=1))
+    world.broken = {"update a"}
+    for size in (2, 3):
+        with pytest.raises(Refused):
+            deploy(kind("a", size=size))
+    world.broken.clear()
+
+    deploy(kind("a", size=4))
+
+    assert world.previous == [1, 1, 1]
+    assert list(world.alive.values()) == [4]
+
+
+def test_a_program_that_goes_back_after_a_failed_update_updates_all_the_same(
+    world: World, deploy: Deploy, kind: type[Any]
+) -> None:
+    deploy(kind("a", size=1))
+    world.broken = {"update a"}
+    with pytest.raises(Refused):
+        deploy(kind("a", size=2))
+    world.broken.clear()
+    world.took()
+
+    deploy(kind("a", size=1))
+
+    assert world.took() == ["update a"]
+
+
+def test_what_cannot_be_changed_is_replaced_new_before_old(world: World, deploy: Deploy) -> None:
+    (old,) = deploy(Fixed("a", size=1))
+    world.took()
+
+    (new,) = deploy(Fixed("a", size=2))
+
+    assert world.took() == ["create a", "destroy a"]
+    assert new.name != old.name
+    assert world.alive == {new.name: 2}
+
+
+def test_an_update_may_ask_for_a_replacement(world: World, deploy: Deploy) -> None:
+    deploy(Picky("a", size=5))
+    world.took()
+
+    deploy(Picky("a", size=6))
+    assert world.took() == ["update a"]
+    (new,) = deploy(Picky("a", size=1))
+
+    assert world.took() == ["create a", "destroy a"]
+    assert world.alive == {new.name: 1}
+
+
+def test_what_was_replaced_can_be_replaced_again_and_again(world: World, deploy: Deploy) -> None:
+    names = [deploy(Fixed("a", size=size))[0].name for size in range(4)]
+
+    assert len(set(names)) == 4
+    assert world.alive == {names[-1]: 3}
+
+
+def test_what_uses_a_replaced_thing_is_changed_before_the_old_one_goes(
+    world: World, deploy: Deploy
+) -> None:
+    base = Fixed("base", size=1)
+    deploy(base, Thing("user", uses=[base]))
+    world.took()
+
+    base = Fixed("base", size=2)
+    deploy(base, Thing("user", uses=[base]))
+
+    assert world.took() == ["create base", "update user", "destroy base"]
+
+
+def test_an_old_generation_stays_while_its_successor_does_not_exist(
+    world: World, deploy: Deploy
+) -> None:
+    (old,) = deploy(Fixed("a", size=1))
+    world.broken = {"create a"}
+
+    with alchemy("my-app", stage="prod") as app:
+        with suppress(Refused):
+            app.create(Fixed("a", size=2))
+        app.create(Thing("b"))
+
+    assert old.name in world.alive
+    world.broken.clear()
+    (new,) = deploy(Fixed("a", size=2), Thing("b"))[:1]
+    assert world.sizes == {"a": 2, "b": 1}
+    assert old.name not in world.alive
+    assert new.name in world.alive
+
+
+def test_a_replacement_that_was_cut_off_is_finished_by_the_next_run(
+    world: World, deploy: Deploy
+) -> None:
+    deploy(Fixed("a", size=1))
+    world.broken = {"create a"}
+    with pytest.raises(Refused):
+        deploy(Fixed("a", size=2))
+    world.broken.clear()
+
+    with alchemy("my-app", stage="prod") as app:
+        app.create(Fixed("a", size=2))
+        assert sorted(world.alive.values()) == [1, 2]
+
+    assert list(world.alive.values()) == [2]
+
+
+def test_a_create_that_failed_is_made_again_under_its_name(world: World, deploy: Deploy) -> None:
+    world.broken = {"create a"}
+    failed = Fixed("a")
+    with pytest.raises(Refused):
+        deploy(failed)
+    here().alive[failed.name] = "half made"
+    world.broken.clear()
+    world.took()
+
+    (made,) = deploy(Fixed("a"))
+
+    assert world.took() == ["destroy a", "create a"]
+    assert made.name == failed.name
+    assert world.alive == {made.name: 1}
+
+
+def test_an_old_thing_is_read_where_its_replacement_failed(world: World, deploy: Deploy) -> None:
+    (old,) = deploy(Fixed("a", size=1))
+    world.broken = {"create a"}
+    with pytest.raises(Refused):
+        deploy(Fixed("a", size=2))
+
+    with alchemy("my-app", stage="prod", phase="read") as app:
+        assert app.create(Fixed("a")).name == old.name
+
+
+def test_what_exists_already_is_named_and_not_touched(world: World, deploy: Deploy) -> None:
+    (ours,) = deploy(Thing("a"))
+    forget_the_state()
+    world.took()
+
+    with pytest.raises(AlreadyExistsError) as caught:
+        deploy(Thing("a", size=2))
+
+    assert str(caught.value) == (
+        f"Thing 'a' was not created: {ours.name} exists already, and nothing that is recorded of my-app/prod says that "
+        "it is yours.\n"
+        "Take it over with --adopt or alchemy(..., adopt=True), or remove it."
+    )
+    assert world.took() == []
+    deploy(Thing("b"))  # what was refused does not look like ours
+    assert world.sizes == {"a": 1, "b": 1}
+
+
+def test_what_exists_already_is_adopted_and_made_to_fit(
+    world: World, deploy: Deploy, kind: type[Any]
+) -> None:
+    (ours,) = deploy(kind("a"))
+    forget_the_state()
+    world.took()
+
+    (adopted,) = deploy(kind("a", size=2), adopt=True)
+
+    assert world.took() == ["update a"]
+    assert adopted.url == ours.url
+    deploy(kind("b"))
+    assert world.sizes == {"b": 1}
+
+
+def test_what_is_adopted_and_cannot_be_made_to_fit_is_not_ours(
+    world: World, deploy: Deploy
+) -> None:
+    (theirs,) = deploy(Strict("a"))
+    forget_the_state()
+
+    with pytest.raises(MustReplaceError):
+        deploy(Strict("a", size=2), adopt=True)
+    deploy(Thing("b"))
+
+    assert theirs.name in world.alive
+
+
+def test_force_updates_what_has_not_changed(world: World, deploy: Deploy) -> None:
+    deploy(Thing("a"), Fixed("b"))
+    world.took()
+
+    with commanded(CommandLine(force=True)):
+        deploy(Thing("a"), Fixed("b"))
+
+    assert world.took() == ["update a"]
+
+
+def test_declared_twice_in_one_run_gives_the_first_instance(world: World, deploy: Deploy) -> None:
+    deploy(Thing("a"))
+    world.took()
+
+    first, second = deploy(Thing("a"), Thing("a"))
+
+    assert first is second
+    assert world.took() == []
+
+
+def test_declared_differently_in_one_run_is_an_error_that_names_both_lines(
+    world: World, deploy: Deploy
+) -> None:
+    deploy(Fixed("a"))
+
+    with pytest.raises(ChangedWithinRunError) as caught:
+        deploy(Fixed("a", size=2), Fixed("a", size=3))
+
+    assert str(caught.value).count("test_declared.py:") == 2
+
+
+def test_a_property_that_is_new_in_the_class_changes_nothing_by_its_default(
+    world: World, deploy: Deploy
+) -> None:
+    (old,) = deploy(Before("a", gone="y"))
+    world.took()
+
+    (new,) = deploy(After("a"))
+    assert world.took() == []
+    assert new.name == old.name
+    deploy(After("a", added=1))
+
+    assert world.took() == ["create a", "destroy a"]
+
+
+def test_what_needs_what_is_recorded_anew_for_unchanged_resources(
+    world: World, deploy: Deploy
+) -> None:
+    one, other = Thing("base"), Thing("user")
+    deploy(one, other)
+    one = Thing("base")
+    deploy(one, Thing("user", uses=[one]))
+    with alchemy("my-app", stage="prod") as app:
+        base = app.create(Thing("base"))
+        app.remove(base)
+        base = app.create(Thing("base"))  # another thing of the same name
+        app.create(Thing("user", uses=[base]))
+    world.took()
+
+    with alchemy("my-app", stage="prod") as app:
+        app.destroy()
+
+    assert world.took() == ["destroy user", "destroy base"]
+
+
+def test_children_that_are_kept_as_outputs_are_there_again_on_an_unchanged_run(
+    world: World, deploy: Deploy
+) -> None:
+    (first,) = deploy(Stack("stack", parts=["db", "cache"]))
+    world.took()
+
+    (again,) = deploy(Stack("stack", parts=["db", "cache"]))
+
+    assert world.took() == []
+    assert again.first.url == first.first.url
+    assert again.first.name == first.first.name
+    assert len(world.alive) == 3
+
+
+def test_a_child_that_was_kept_can_be_used_by_others(world: World, deploy: Deploy) -> None:
+    for _ in range(2):
+        with alchemy("my-app", stage="prod") as app:
+            stack = app.create(Stack("stack"))
+            app.create(Thing("user", uses=[stack.first]))
+    world.took()
+
+    with alchemy("my-app", stage="prod") as app:
+        app.create(Stack("stack"))
+
+    assert world.took() == ["destroy user"]
+
+
+def test_a_composite_that_is_changed_says_itself_what_is_inside_it(
+    world: World, deploy: Deploy
+) -> None:
+    deploy(Stack("stack", parts=["db", "cache"]))
+    world.took()
+
+    deploy(Stack("stack", parts=["db"]))
+
+    assert world.took() == ["update stack", "destroy cache"]
+    assert world.sizes == {"db": 1, "stack": 1}
+
+
+def test_a_deferred_call_is_made_once_it_is_declared_no_longer(world: World) -> None:
+    for _ in range(2):
+        with alchemy("my-app", stage="prod") as app:
+            app.create(Thing("a"))
+            app.defer(note, "gone")
+    assert world.took() == ["create a"]
+
+    with alchemy("my-app", stage="prod") as app:
+        app.create(Thing("a"))
+
+    assert world.took() == ["gone"]
+    with alchemy("my-app", stage="prod") as app:
+        app.create(Thing("a"))
+    assert world.took() == []
+
+
+def test_a_call_that_no_later_process_could_make_is_refused(world: World) -> None:
+    with alchemy("my-app", stage="prod") as app, pytest.raises(NotInOtherProcessError) as caught:
+        app.defer(lambda: None)
+
+    assert "cannot be deferred in my-app/prod, which outlives this process" in str(caught.value)
+
+
+def test_a_thing_of_another_world_is_neither_kept_nor_made_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy_blocking(Placed("a"))
+    monkeypatch.setattr(Placed, "account", "two")
+    world.took()
+
+    with pytest.raises(OtherWorldError):
+        deploy_blocking(Placed("a"))
+
+    assert world.took() == []
+
+
+def test_a_plan_calls_nothing_that_changes_anything(world: World, deploy: Deploy) -> None:
+    deploy(Thing("a"), Thing("b"), Fixed("c"), Thing("d"))
+    world.took()
+    planned: list[Any] = []
+
+    for _ in range(2):
+        with (
+            commanded(CommandLine(plan_only=True)),
+            alchemy("my-app", stage="prod") as app,
+        ):
+            app.create(Thing("a"))
+            app.create(Thing("b", size=2))
+            app.create(Fixed("c", size=2))
+            new = app.create(Thing("new"))
+            app.create(Thing("user", uses=[new]))
+        planned = [(said.step.value, said.resource, said.changed) for said in app.planned]
+
+    assert world.took() == []
+    assert planned == [
+        ("keep", "Thing 'a'", ()),
+        ("update", "Thing 'b'", ("size",)),
+        ("replace", "Fixed 'c'", ("size",)),
+        ("create", "Thing 'new'", ()),
+        ("create", "Thing 'user'", ()),
+        ("destroy", "Thing 'd'", ()),
+    ]
+
+
+def note(word: str) -> None:
+    here().called.append(word)
+
+
+def forget_the_state() -> None:
+    shutil.rmtree(".alchemy")
