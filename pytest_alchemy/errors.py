@@ -298,7 +298,7 @@ class NoPasswordError(AlchemyError):
     def __str__(self) -> str:
         return (
             f"Stage {self.stage} outlives its programs, so a secret in it needs a password, and none was given.\n"
-            'Give it: alchemy("my-app", password=os.environ["ALCHEMY_PASSWORD"]).'
+            'Give it: alchemy("my-app", password=os.environ["ALCHEMY_PASSWORD"]); commands take it from that variable.'
         )
 
 

@@ -38,6 +38,9 @@ from pytest_alchemy.values import holds_secrets, map_secrets
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+PASSWORD_VARIABLE: Final = "ALCHEMY_PASSWORD"  # noqa: S105 (the variable's name)
+"""Environment variable from which commands that run no program take the password of a lasting stage."""
+
 _NONCE: Final = 12
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _MEMORY: Final = 256 * 1024 * 1024  # the most that scrypt may take, whatever a vault says

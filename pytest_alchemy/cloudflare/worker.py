@@ -16,6 +16,7 @@ from pytest_alchemy.cloudflare.r2 import R2Bucket
 from pytest_alchemy.cloudflare.resource import AccountResource
 from pytest_alchemy.names import NameRule
 from pytest_alchemy.resource import output
+from pytest_alchemy.secret import Secret
 from pytest_alchemy.values import Env
 
 _ALL = "/workers/scripts"
@@ -32,8 +33,8 @@ class Worker(AccountResource, kind="worker", name_rule=NameRule(max=63)):
         script: JavaScript, or the path of a file that holds it: modules (``export default {...}``) or a script with
             event listeners. A relative path starts where the process does.
         bindings: What the script finds in its ``env``, by name. Another resource (a database, a namespace, a bucket, a
-            queue, a Worker) becomes its binding, ``alchemy.env(...)`` a secret, text a plain variable, and any other
-            data JSON.
+            queue, a Worker) becomes its binding, ``alchemy.env(...)`` or ``alchemy.secret(...)`` a secret, text a plain
+            variable, and any other data JSON.
         compatibility_date: The runtime's behaviour to use, as ``YYYY-MM-DD``; None leaves it to Cloudflare.
         compatibility_flags: Flags of the runtime.
 
@@ -123,7 +124,7 @@ def _binding(name: str, value: Any) -> dict[str, Any]:
             return {"name": name, "type": "queue", "queue_name": value.name}
         case Worker():
             return {"name": name, "type": "service", "service": value.name}
-        case Env():
+        case Env() | Secret():
             return {"name": name, "type": "secret_text", "text": value.value}
         case str():
             return {"name": name, "type": "plain_text", "text": value}

@@ -68,6 +68,7 @@ def _checked(thing: Entry | Call, driver: BlockingDriver) -> Checked:
         check_world(thing, thing.resource)
         there = run_blocking(exists(thing, driver))
         now = thing.outputs()
+        changed = sorted(name for name in now if name in recorded and now[name] != recorded[name])
     except OtherWorldError as error:
         return Checked("failed", facts, str(error))
     except Exception as error:  # a provider's: the others are read all the same
@@ -76,5 +77,4 @@ def _checked(thing: Entry | Call, driver: BlockingDriver) -> Checked:
         return Checked("half-made" if there else "same", facts)
     if not there:
         return Checked("gone", facts)
-    changed = sorted(name for name in now if name in recorded and now[name] != recorded[name])
     return Checked("changed" if changed else "same", facts, ", ".join(changed))

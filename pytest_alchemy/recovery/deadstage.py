@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -38,7 +39,7 @@ from pytest_alchemy.records import (
 )
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
-from pytest_alchemy.sealed import key_of_run
+from pytest_alchemy.sealed import PASSWORD_VARIABLE, key_of_run
 from pytest_alchemy.settings import Settings, Strategy
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.filestore import FileStore, remove_stage
@@ -229,6 +230,8 @@ class DeadStage:
             worker=header.worker,
             key=partial(key_of_run, self._key, header.app, header.stage) if run else None,
         )
+        if run is None:
+            stage.use_password(os.environ.get(PASSWORD_VARIABLE), self.read().vault)
         return (opened := _Book(book, stage))
 
     def _journal_of(self, lineage: str, header: StageOpened) -> FileJournal:

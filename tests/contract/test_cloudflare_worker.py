@@ -96,6 +96,7 @@ def test_a_worker_is_deployed_with_its_bindings_and_destroyed_before_them(
                 "JOBS": queue,
                 "OTHER": other,
                 "KEY": alchemy.env("API_KEY"),
+                "TOKEN": alchemy.secret("correct horse"),
                 "GREETING": "hello",
                 "LIMITS": {"most": 3},
             },
@@ -112,6 +113,7 @@ def test_a_worker_is_deployed_with_its_bindings_and_destroyed_before_them(
         {"name": "JOBS", "type": "queue", "queue_name": queue.name},
         {"name": "OTHER", "type": "service", "service": other.name},
         {"name": "KEY", "type": "secret_text"},
+        {"name": "TOKEN", "type": "secret_text"},
         {"name": "GREETING", "type": "plain_text", "text": "hello"},
         {"name": "LIMITS", "type": "json", "json": {"most": 3}},
     ]

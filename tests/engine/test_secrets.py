@@ -13,7 +13,7 @@ from pytest_alchemy import Resource, Secret, alchemy, output
 from pytest_alchemy.errors import ChangedWithinRunError, NoPasswordError, WrongPasswordError
 from pytest_alchemy.names import new_run
 from pytest_alchemy.records import Intent
-from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
+from pytest_alchemy.recovery.deadstage import DeadStage, Finding, lock_of
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.sealed import key_of_run
 from pytest_alchemy.settings import Settings
@@ -196,6 +196,58 @@ def test_what_needs_no_secret_needs_no_password(prod: Prod) -> None:
     assert repr(token) == "secret(***)"
     with pytest.raises(NoPasswordError):
         _ = token.value
+
+
+@pytest.fixture
+def left(prod: Prod) -> Callable[[], list[Finding]]:
+    """A lasting stage that a command without a program is to destroy."""
+    scope = prod.program("a password")
+    scope.create(Server("web", token=alchemy.secret(TEXT)))
+    scope.create(Giver("giver"))
+    prod.end()
+
+    def reap() -> list[Finding]:
+        lock = lock_of(prod.folder, timeout=0.0)
+        try:
+            return list(DeadStage(prod.folder, user_key()).reap(lock))
+        finally:
+            lock.release()
+
+    return reap
+
+
+def test_a_command_without_a_program_finds_the_password_in_the_environment(
+    left: Callable[[], list[Finding]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALCHEMY_PASSWORD", "a password")
+
+    assert [finding.what for finding in left()] == ["reaped", "reaped"]
+    assert destroyed == [f"{TEXT}, {SESSION}"]
+
+
+def test_without_it_only_what_needs_a_secret_is_left(
+    left: Callable[[], list[Finding]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ALCHEMY_PASSWORD", raising=False)
+
+    found = {finding.what: finding for finding in left()}
+
+    assert found["reaped"].facts["id"] == "giver"
+    assert found["leaked"].facts["id"] == "web"
+    assert found["leaked"].reason.startswith(
+        "NoPasswordError: Stage shop/prod outlives its programs"
+    )
+
+
+def test_with_a_wrong_one_nothing_is_called(
+    left: Callable[[], list[Finding]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALCHEMY_PASSWORD", "another")
+
+    with pytest.raises(WrongPasswordError):
+        left()
+
+    assert destroyed == []
 
 
 def everything_in(folder: Path) -> str:

@@ -29,4 +29,12 @@ def open_scope(
     def open_journal(_: StageOpened) -> ListJournal:
         return journal if journal is not None else ListJournal()
 
-    return Scope(Stage(settings, "test-gw0-run", run or new_run(600.0), Program(), open_journal))
+    stage = Stage(
+        settings,
+        "test-gw0-run",
+        run or new_run(600.0),
+        Program(),
+        open_journal,
+        key=lambda: b"k" * 32,
+    )
+    return Scope(stage)
