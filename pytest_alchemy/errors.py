@@ -288,6 +288,66 @@ class PlainSecretWarning(AlchemyWarning):
     """A property that seems to hold a password would be recorded in clear text."""
 
 
+class StageMappingError(AlchemyError, ValueError):
+    """A mapping from stages to profiles that is none."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"stage_profile_mapping cannot be understood: {self.reason}.\n"
+            'Write it like {"pr-*": ["ci"], "prod": ["prod"], "$USER": ["default"]}.'
+        )
+
+
+class ProfileDeniedError(AlchemyError):
+    """
+    A profile may not touch a stage; nothing was called.
+
+    Attributes:
+        pattern: Entry of the mapping that the stage belongs to; empty if it fits none.
+        allowed: The profiles that may touch it.
+        stages: Entries of the mapping that the profile may touch.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        profile: str,
+        pattern: str,
+        allowed: Sequence[str] = (),
+        stages: Sequence[str] = (),
+    ) -> None:
+        super().__init__(stage, profile, pattern, tuple(allowed), tuple(stages))
+        self.stage, self.profile, self.pattern = stage, profile, pattern
+        self.allowed, self.stages = tuple(allowed), tuple(stages)
+
+    def __str__(self) -> str:
+        kept = f"keeps {self.pattern!r} for {' and '.join(self.allowed) or 'nobody'}"
+        reason = kept if self.pattern else "has no entry that it fits"
+        ways = [f"--profile {each}" for each in self.allowed]
+        if self.stages:
+            ways.append(f"a stage that {self.profile} may touch ({', '.join(self.stages)})")
+        use = f" Use {', or '.join(ways)}." if ways else ""
+        return (
+            f"Profile {self.profile!r} may not touch stage {self.stage!r}: stage_profile_mapping {reason}.\n"
+            f"Nothing was called.{use}"
+        )
+
+
+class HomeFileError(AlchemyError):
+    """A file in the user's own folder cannot be used."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(file, reason)
+        self.file, self.reason = file, reason
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}."
+
+
 class NoPasswordError(AlchemyError):
     """A secret would have to be recorded, or was, in a stage that outlives its programs, and there is no password."""
 

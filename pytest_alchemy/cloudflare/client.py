@@ -97,7 +97,7 @@ class Api:
         try:
             return response.json()["result"]
         except (ValueError, KeyError, TypeError):
-            raise _error_in(response, f"{method} {path}") from None
+            raise error_in(response, f"{method} {path}") from None
 
     async def everything(self, path: str, **query: Any) -> list[Any]:
         """
@@ -169,7 +169,7 @@ class Api:
                 response = await self._sender.send(self._request(method, url, more))
                 if response.is_success:
                     return response
-                failure: Failure = _error_in(response, call)
+                failure: Failure = error_in(response, call)
             except httpx.TransportError as error:
                 failure = CloudflareUnreachableError(call, str(error) or type(error).__name__)
                 failure.__cause__ = error
@@ -345,7 +345,8 @@ def _ssl_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _error_in(response: httpx.Response, call: str) -> CloudflareError:
+def error_in(response: httpx.Response, call: str) -> CloudflareError:
+    """Return the refusal that *response* to *call* is."""
     code, message = 0, ""
     try:
         error = response.json()["errors"][0]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import stat
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_alchemy.cloudflare.errors import CredentialsError
+from pytest_alchemy.errors import HomeFileError
+from pytest_alchemy.home import credentials_file, read_json
 
 TOKEN_VARIABLE = "CLOUDFLARE_API_TOKEN"  # noqa: S105 (the variable's name)
 ACCOUNT_VARIABLE = "CLOUDFLARE_ACCOUNT_ID"
@@ -44,7 +43,7 @@ def find_credentials(profile: str) -> Credentials:
     """
     if not _PROFILE.fullmatch(profile):
         raise CredentialsError(profile, "that is not a name for a profile")
-    file = credentials_file(profile)
+    file = credentials_file(profile, "cloudflare")
     from_environment = _from_environment()
     if from_environment is not None and (profile == "default" or not file.exists()):
         return from_environment
@@ -55,13 +54,6 @@ def find_credentials(profile: str) -> Credentials:
     raise CredentialsError(profile, reason, ("the environment", str(file)))
 
 
-def credentials_file(profile: str) -> Path:
-    """Return the path of the file that holds the credentials of *profile*, whether it exists or not."""
-    home = os.environ.get("ALCHEMY_HOME")
-    base = Path(home) if home else Path.home() / ".alchemy"
-    return base / "credentials" / profile / "cloudflare.json"
-
-
 def _from_environment() -> Credentials | None:
     token, account = os.environ.get(TOKEN_VARIABLE), os.environ.get(ACCOUNT_VARIABLE)
     return Credentials(account, token) if token and account else None
@@ -69,24 +61,14 @@ def _from_environment() -> Credentials | None:
 
 def _from_file(profile: str, file: Path) -> Credentials:
     try:
-        with file.open(encoding="utf-8") as stream:
-            _refuse_readable(profile, file, os.fstat(stream.fileno()))
-            data = json.load(stream)
-    except (OSError, ValueError) as error:
-        raise CredentialsError(profile, f"{file} cannot be read: {error}") from None
+        data = read_json(file, private=True) or {}
+    except HomeFileError as error:
+        raise CredentialsError(profile, str(error).removesuffix(".")) from None
     missing = [
         name
         for name in ("api_token", "account_id")
-        if not isinstance(data, dict) or not isinstance(data.get(name), str) or not data[name]
+        if not isinstance(data.get(name), str) or not data[name]
     ]
     if missing:
         raise CredentialsError(profile, f"{file} has no {' and no '.join(missing)}")
     return Credentials(data["account_id"], data["api_token"])
-
-
-def _refuse_readable(profile: str, file: Path, status: os.stat_result) -> None:
-    if sys.platform != "win32" and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise CredentialsError(
-            profile,
-            f"others may read {file} (mode {stat.S_IMODE(status.st_mode):03o}): chmod 600 it, and change the token",
-        )

@@ -56,8 +56,22 @@ class CredentialsError(AlchemyError):
         looked = f"\nLooked in {' and '.join(self.looked_in)}." if self.looked_in else ""
         return (
             f"No Cloudflare credentials for profile {self.profile!r}: {self.reason}.{looked}\n"
-            "Set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID, write them into the profile's file as "
-            '{"api_token": ..., "account_id": ...}, or leave out --alchemy-live to use the fake account.'
+            f"Log in with alchemy login --profile {self.profile}, set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID, "
+            "or leave out --alchemy-live to use the fake account."
+        )
+
+
+class TokenRefusedError(AlchemyError):
+    """An API token that does not work."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"Cloudflare does not take the token: {self.reason}.\n"
+            "Make a new one in the dashboard (My Profile, API Tokens), and give it to alchemy login."
         )
 
 

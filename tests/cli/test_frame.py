@@ -66,7 +66,7 @@ def test_every_command_has_help_with_an_example_of_itself(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_every_example_is_understood(name: str) -> None:
     for line in EVERY[name].example.splitlines():
-        said = re.split(r"[#|)]", line[line.index("alchemy") :])[0]
+        said = re.split(r"[#|)&<]", line[line.index("alchemy") :])[0]
         understand(shlex.split(said)[1:])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_alchemy.errors import (
@@ -52,6 +52,7 @@ DATA = st.recursive(
 )
 
 
+@settings(deadline=None)  # a busy machine makes single examples slow
 @given(st.dictionaries(st.sampled_from("xyz"), DATA))
 def test_what_was_sealed_opens_to_the_same(data: dict[str, Any]) -> None:
     assert sealer().unseal(PATH, ID, sealed(data)) == data

@@ -281,8 +281,8 @@ def test_without_credentials_nothing_is_called(nothing_configured: Path) -> None
     assert str(raised.value) == (
         "No Cloudflare credentials for profile 'default': nothing is configured.\n"
         f"Looked in the environment and {nothing_configured}/credentials/default/cloudflare.json.\n"
-        "Set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID, write them into the profile's file as "
-        '{"api_token": ..., "account_id": ...}, or leave out --alchemy-live to use the fake account.'
+        "Log in with alchemy login --profile default, set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID, "
+        "or leave out --alchemy-live to use the fake account."
     )
 
 
@@ -330,7 +330,7 @@ def test_the_default_profile_has_a_file_too(profile_file: Path) -> None:
 def test_a_file_that_others_may_read_is_refused(profile_file: Path, mode: int) -> None:
     profile_file.chmod(mode)
 
-    with pytest.raises(CredentialsError, match=rf"others may read .* \(mode {mode:03o}\)"):
+    with pytest.raises(CredentialsError, match=rf"others may read it \(mode {mode:03o}\)"):
         find_credentials("prod")
 
     assert stat.S_IMODE(profile_file.stat().st_mode) == mode
@@ -340,7 +340,8 @@ def test_a_file_that_others_may_read_is_refused(profile_file: Path, mode: int) -
     ("text", "reason"),
     [
         ("{", "cannot be read"),
-        ("[]", "has no api_token and no account_id"),
+        ("[]", "it holds no JSON object"),
+        ("{}", "has no api_token and no account_id"),
         ('{"api_token": "x"}', "has no account_id"),
         ('{"api_token": "x", "account_id": 5}', "has no account_id"),
         ('{"api_token": "", "account_id": "x"}', "has no api_token"),
