@@ -89,20 +89,6 @@ class FakeAccountError(AlchemyError):
         )
 
 
-class FixedPropertyError(AlchemyError):
-    """A property was changed that Cloudflare sets once and for all."""
-
-    def __init__(self, resource: str, fields: Sequence[str]) -> None:
-        super().__init__(resource, tuple(fields))
-        self.resource, self.fields = resource, tuple(fields)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.resource}: {' and '.join(self.fields)} cannot be changed once it exists.\n"
-            "Remove it first with scope.remove(...), or give the new one an id of its own."
-        )
-
-
 class QueueConsumedError(AlchemyError):
     """A queue's messages go to a Worker, so nobody else can have them."""
 

@@ -14,8 +14,8 @@ from pytest_alchemy.cloudflare.client import TRIES, Api, Failure, Operation, T, 
 from pytest_alchemy.cloudflare.errors import (
     CloudflareError,
     CloudflareUnreachableError,
-    FixedPropertyError,
 )
+from pytest_alchemy.errors import MustReplaceError
 from pytest_alchemy.resource import Resource
 
 Names = Awaitable[Iterable[str]] | Iterable[str]
@@ -92,11 +92,13 @@ def refuse_fixed(resource: AccountResource, previous: AccountResource, *names: s
     Refuse an update of what Cloudflare sets once and for all.
 
     Raises:
-        FixedPropertyError: One of the properties *names* was changed.
+        MustReplaceError: One of the properties *names* was changed.
     """
     changed = [name for name in names if getattr(resource, name) != getattr(previous, name)]
     if changed:
-        raise FixedPropertyError(describe(resource), changed)
+        raise MustReplaceError(
+            describe(resource), f"{' and '.join(changed)} stays as it was when it was created"
+        )
 
 
 def quoted_key(key: str) -> str:

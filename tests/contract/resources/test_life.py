@@ -11,9 +11,8 @@ import pytest
 from pytest_alchemy.cloudflare import CloudflareError, D1Database, KVNamespace, Queue, R2Bucket
 from pytest_alchemy.cloudflare.account import account_for
 from pytest_alchemy.cloudflare.client import run
-from pytest_alchemy.cloudflare.errors import FixedPropertyError
 from pytest_alchemy.driver import AsyncDriver
-from pytest_alchemy.errors import BlockingCallError, NoScopeError
+from pytest_alchemy.errors import BlockingCallError, MustReplaceError, NoScopeError
 from pytest_alchemy.names import new_run
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
@@ -200,12 +199,12 @@ def test_a_property_that_is_fixed_says_so(
 ) -> None:
     made = do(scope, "create", cls("orders", **{name: "weur"}))
 
-    with pytest.raises(FixedPropertyError) as raised:
+    with pytest.raises(MustReplaceError) as raised:
         do(scope, "create", cls("orders", **{name: "enam"}))
 
     assert str(raised.value) == (
-        f"{cls.__name__} 'orders': {name} cannot be changed once it exists.\n"
-        "Remove it first with scope.remove(...), or give the new one an id of its own."
+        f"{cls.__name__} 'orders' cannot be changed in place: {name} stays as it was when it was created.\n"
+        "Give what is new another id, or change it in the next run, which replaces it."
     )
     assert made.name in names(scope, cls)
 

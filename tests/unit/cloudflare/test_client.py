@@ -24,7 +24,6 @@ from pytest_alchemy.cloudflare.errors import (
     CloudflareUnreachableError,
     CredentialsError,
     FakeAccountError,
-    FixedPropertyError,
     QueueConsumedError,
 )
 from pytest_alchemy.cloudflare.fake import FakeAccount
@@ -188,7 +187,6 @@ def test_a_refusal_is_told_in_the_api_s_own_words(answer: httpx.Response, messag
         CloudflareUnreachableError("GET /x", "timeout"),
         CredentialsError("prod", "nothing is configured", ["the environment"]),
         FakeAccountError("a.db", "broken"),
-        FixedPropertyError("D1Database 'x'", ["jurisdiction"]),
         QueueConsumedError("Queue 'x'", "api"),
     ],
 )
