@@ -8,9 +8,6 @@ from .row import Case, cases
 INSTANTS = 10
 """At how many random instants a run is killed every day."""
 
-SOAK_INSTANTS = 200
-"""The same when soaking."""
-
 
 def daily() -> list[Case]:
     """Return the cases of every day."""
@@ -22,9 +19,9 @@ def soaking() -> list[Case]:
     return _all(0)
 
 
-def instants() -> list[Case]:
-    """Return the random instants of a soak."""
-    return cases(rows.at_random(SOAK_INSTANTS))
+def instants(count: int) -> list[Case]:
+    """Return that many random instants."""
+    return cases(rows.at_random(count))
 
 
 def _all(count: int) -> list[Case]:

@@ -1,14 +1,15 @@
 """
-Run the crash matrix many times: ``python -m tests.crash.matrix.soak [--times N] [--at-once N] [--only EXPRESSION]``.
+Run the crash matrix many times:
+``python -m tests.crash.matrix.soak [--times N] [--instants N] [--at-once N] [--minutes N] [--only EXPRESSION]``.
 
 Every row is run N times and each of the random instants once. What became of them is written to
-``benchmarks/results/soak.json``; exits with 1 if anything was left or went otherwise than its row says.
+``benchmarks/results/soak.json`` if all of them were meant; exits with 1 if anything was left or went otherwise than its
+row says, and also if something was not run because the time was over.
 """
 
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import contextlib
 import datetime
 import json
@@ -19,6 +20,8 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,9 @@ from .row import Case
 
 RESULTS = ROOT / "benchmarks" / "results" / "soak.json"
 
+TELL_EVERY = 15.0
+"""How often to say how far it is, in seconds."""
+
 
 def main() -> int:
     """Soak, and return the exit code."""
@@ -38,28 +44,63 @@ def main() -> int:
         "--times", type=int, default=5, help="how often each row is run (default: 5)"
     )
     parser.add_argument(
+        "--instants", type=int, default=200, help="how many random instants (default: 200)"
+    )
+    parser.add_argument(
         "--at-once", type=int, default=3, help="how many run at the same time (default: 3)"
     )
-    parser.add_argument("--only", default=".", help="run only cases whose name matches")
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="how long to begin new ones (default: 60)"
+    )
+    parser.add_argument("--only", default="", help="run only cases whose name matches")
     chosen = parser.parse_args()
-    each = [case for _ in range(chosen.times) for case in soaking()] + instants()
+    each = [case for _ in range(chosen.times) for case in soaking()] + instants(chosen.instants)
     wanted = [case for case in each if re.search(chosen.only, case.id)]
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         url = _server(stack)
         able = [case for case in wanted if not missing(case) and (url or not case.row.postgres)]
-        pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(chosen.at_once))
-        rows = _gather(zip(able, pool.map(lambda case: _play(case, url), able), strict=True))
+        rows = _gather(_all_of(able, url, chosen.at_once, started + chosen.minutes * 60))
     skipped = sorted({case.row.name for case in wanted} - {case.row.name for case in able})
-    summary = _summary(rows, skipped, time.monotonic() - started)
-    if chosen.only == ".":
+    summary = _summary(rows, skipped, len(able), time.monotonic() - started)
+    if not chosen.only:
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(summary, indent=1) + "\n")
     print(
-        f"{summary['runs']} runs, {summary['left']} left, {summary['bad']} not as their row says",
+        f"{summary['runs']} runs, {summary['left']} left, {summary['bad']} not as their row says, "
+        f"{summary['not_run']} not run",
         flush=True,
     )
-    return 1 if summary["left"] or summary["bad"] else 0
+    return 1 if summary["left"] or summary["bad"] or summary["not_run"] else 0
+
+
+def _all_of(
+    cases: list[Case], url: str | None, at_once: int, until: float
+) -> Iterator[tuple[Case, Ending]]:
+    """Run *cases*, several at once, and yield how each ended; none begins later than *until*."""
+    started, told, bad = time.monotonic(), 0.0, 0
+    with ThreadPoolExecutor(at_once) as pool:
+        running = {pool.submit(_play, case, url, until): case for case in cases}
+        try:
+            ended: Future[Ending | None]
+            for done, ended in enumerate(as_completed(running), start=1):
+                ending, now = ended.result(), time.monotonic()
+                if ending is not None:
+                    bad += bool(ending.problems)
+                    yield running[ended], ending
+                if now > told + TELL_EVERY:
+                    told, rest = now, (now - started) / done * (len(cases) - done)
+                    print(
+                        f"{done} of {len(cases)}, {bad} bad, {_clock(now - started)}, "
+                        f"about {_clock(rest)} to go",
+                        flush=True,
+                    )
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def _server(stack: contextlib.ExitStack) -> str | None:
@@ -70,9 +111,15 @@ def _server(stack: contextlib.ExitStack) -> str | None:
         return None
 
 
-def _play(case: Case, url: str | None) -> Ending:
+def _play(case: Case, url: str | None, until: float) -> Ending | None:
+    """Return how *case* ended; None if it is too late to begin."""
+    if time.monotonic() > until:
+        return None
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    ending = play(case, folder / "run", url)
+    try:
+        ending = play(case, folder / "run", url)
+    except Exception as error:  # the others still get their turn
+        ending = Ending(-1, "", [], 0.0, [f"{type(error).__name__}: {error}"])
     if not ending.problems:
         shutil.rmtree(folder)
     elif not case.fails:
@@ -80,7 +127,7 @@ def _play(case: Case, url: str | None) -> Ending:
     return ending
 
 
-def _gather(endings: Any) -> dict[str, list[tuple[Case, Ending]]]:
+def _gather(endings: Iterator[tuple[Case, Ending]]) -> dict[str, list[tuple[Case, Ending]]]:
     rows: dict[str, list[tuple[Case, Ending]]] = defaultdict(list)
     for case, ending in endings:
         # The random instants are one row: each of them is run once.
@@ -90,15 +137,17 @@ def _gather(endings: Any) -> dict[str, list[tuple[Case, Ending]]]:
 
 
 def _summary(
-    rows: dict[str, list[tuple[Case, Ending]]], skipped: list[str], took: float
+    rows: dict[str, list[tuple[Case, Ending]]], skipped: list[str], wanted: int, took: float
 ) -> dict[str, Any]:
     lines = {name: _line(endings) for name, endings in sorted(rows.items())}
+    runs = sum(line["runs"] for line in lines.values())
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--", "pytest_alchemy")),
         "python": sys.version.split()[0],
-        "runs": sum(line["runs"] for line in lines.values()),
+        "runs": runs,
+        "not_run": wanted - runs,
         "left": sum(line["left"] for line in lines.values()),
         "bad": sum(line["bad"] for line in lines.values()),
         "took_seconds": round(took),
