@@ -84,6 +84,14 @@ class Controller:
         if self._finished:
             return
         self._finished = True
+        try:
+            self._reap_all()
+        except KeyboardInterrupt:
+            for fact in self._unfinished():
+                self._book.add(fact)
+            raise
+
+    def _reap_all(self) -> None:
         # On Ctrl-C xdist does not say which workers went down.
         # A folder whose reaping has ended is gone already; what it held is still to be told.
         folders, shared = (
@@ -110,6 +118,29 @@ class Controller:
     def _results(self, reaps: list[Reaping], give_up: float) -> Iterator[Fact]:
         for reap in reaps:
             yield from reap.facts(give_up - clock.monotonic())
+
+    def _unfinished(self) -> Iterator[Fact]:
+        """Yield what is still there; whoever reaps it goes on without this process."""
+        from pytest_alchemy.recovery.found import Choice, look_at
+        from pytest_alchemy.state.keys import user_key
+
+        for folder in self._folders("*"):
+            found = look_at(folder, user_key(), Choice())
+            for thing in found.things if found else ():
+                yield Fact(
+                    what="unfinished",
+                    kind=thing.kind,
+                    id=thing.id,
+                    name=thing.name,
+                    scope=thing.scope,
+                    stage=found.stage,
+                    app=found.app,
+                    world=thing.world,
+                    test=thing.test,
+                    where=thing.where,
+                    at=thing.at,
+                    reason="the teardown was interrupted",
+                )
 
     def _explained(self, fact: Fact) -> Fact:
         """Return *fact* with the test that its worker died in."""

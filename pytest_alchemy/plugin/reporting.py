@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_alchemy.report.facts import FactBook
+    from pytest_alchemy.report.facts import Fact, FactBook
 
     from .options import Options
 
@@ -38,15 +38,23 @@ class Reporter:
         self._finish = finish
         self._file: Path | None = None
         self._trouble = ""
-        self._completed = self._told = False
+        self._completed = self._told = self._interrupted = False
         config.add_cleanup(self._tell_late)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Complete the book, write the files, and let leaks fail a run that was green."""
         self._complete()
-        if self._book.fails_run(self._options.leaks) and session.exitstatus == pytest.ExitCode.OK:
+        if session.exitstatus != pytest.ExitCode.OK:
+            return
+        if self._book.fails_run(self._options.leaks):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif self._interrupted and any(self._is_unfinished(fact) for fact in self._book.facts):
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Remember that the run was cut short: `pytest.exit` may ask for exit code 0 all the same."""
+        self._interrupted = True
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write the report and the counts of pytest's last line."""
@@ -56,11 +64,11 @@ class Reporter:
         if self._completed:
             return
         self._completed = True
-        self._finish()
         book, options = self._book, self._options
+        book.title = f"{options.app}/{options.stage}-{self._run}"
+        self._finish()
         if book.is_silent:
             return
-        book.title = f"{options.app}/{options.stage}-{self._run}"
         if options.report is not None:
             from pytest_alchemy.errors import ReportFileError
             from pytest_alchemy.report.files import write_json
@@ -90,6 +98,10 @@ class Reporter:
         for line in self._trouble.splitlines():
             reporter.write_line(line, red=True)
         terminal.add_stats(reporter, self._book, leaks_mode=mode)
+
+    def _is_unfinished(self, fact: Fact) -> bool:
+        """Whether *fact* tells what this run has left to its watchdog."""
+        return fact.what == "unfinished" and self._run in fact.stage
 
     def _left_on_disk(self) -> bool:
         """Whether a stage that is still there records a leak, so that others can clean up."""

@@ -121,3 +121,36 @@ def test_what_was_not_recorded_by_this_user_is_never_touched(
     assert result.ret == 0
     assert world.left == ["left"]
     assert dead_run.is_dir()
+
+
+IN_AN_ACCOUNT = """
+import os, signal
+from kinds import HERE, File
+from pytest_alchemy.cloudflare import D1Database
+
+class Elsewhere(File):
+    def world(self):
+        return f"file:{HERE}/elsewhere.sqlite"
+
+def test_dies(alchemy_scope):
+    alchemy_scope.create(D1Database("db"))
+    alchemy_scope.create(File("file"))
+    alchemy_scope.create(Elsewhere("elsewhere"))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_with_a_lost_fake_account_only_what_lived_in_it_is_forgotten(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(no_watchdog=NO_WATCHDOG, test_dies=IN_AN_ACCOUNT, test_uses=USES_A_SCOPE)
+    world.run_apart("-p", "no_watchdog", "--alchemy-fake-account=account.sqlite", "test_dies.py")
+    (pytester.path / "account.sqlite").unlink()
+
+    result = world.run_apart("--alchemy-leaks=fail", "test_uses.py")
+
+    assert result.ret == 0
+    assert world.left == []
+    assert not world.state.exists()
+    told = [line.split(" (")[0] for line in section(result)[1:] if line[0].isupper()]
+    assert sorted(told) == ["REAPED Elsewhere elsewhere", "REAPED File file"]

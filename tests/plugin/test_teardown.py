@@ -353,3 +353,54 @@ def test_an_interrupted_worker_leaves_nothing(pytester: pytest.Pytester, world: 
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert world.left == []
     assert not world.state.exists()
+
+
+@pytest.mark.parametrize(
+    ("left", "code"),
+    [
+        ("Slow", pytest.ExitCode.INTERRUPTED),
+        ("Broken", pytest.ExitCode.TESTS_FAILED),
+        ("File", pytest.ExitCode.OK),
+    ],
+)
+def test_a_run_that_leaves_anything_never_ends_with_exit_code_0(
+    pytester: pytest.Pytester, world: World, left: str, code: pytest.ExitCode
+) -> None:
+    pytester.makeconftest(
+        """
+        import sys
+        import time
+        from kinds import File
+
+        class Slow(File):
+            def destroy(self):
+                if "pytest" in sys.modules:
+                    time.sleep(600)  # longer than an interrupted run has
+                super().destroy()
+
+        class Broken(File):
+            def destroy(self):
+                raise PermissionError
+        """
+    )
+    pytester.makepyfile(
+        f"""
+        import pytest
+        import pytest_alchemy.plugin.session
+        from conftest import Broken, File, Slow
+
+        if "{left}" == "Slow":
+            pytest_alchemy.plugin.session.HASTE = 0.2
+
+        def test_one(alchemy_module):
+            alchemy_module.create({left}("it"))
+
+        def test_two():
+            if "{left}" != "Broken":
+                pytest.exit("enough", returncode=0)
+        """
+    )
+
+    result = world.run_apart("--alchemy-leaks=fail")
+
+    assert result.ret == code
