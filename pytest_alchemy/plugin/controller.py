@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class Controller:
         self._reaps: dict[Path, Reaping] = {}
         self._died_in: dict[str, str] = {}
         self._leftovers: Leftovers | None = None
-        self._finished = False
+        self._finished = self._given_up = False
         reporter = Reporter(config, options, self._book, self._run.id, self._finish)
         config.pluginmanager.register(reporter, "alchemy_reporter")
         config.add_cleanup(self._finish)
@@ -75,6 +75,15 @@ class Controller:
         """Remember which test a worker died in."""
         self._died_in[report.node.gateway.id] = crashitem
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Generator[None]:
+        """Leave to the watchdogs what is left when a second Ctrl-C comes."""
+        try:
+            return (yield)
+        except KeyboardInterrupt:
+            self._given_up = True
+            raise
+
     def _uses_scopes(self) -> bool:
         # The workers' first tests may still be running: then nothing has been told, but there are stages.
         return not self._book.is_silent or any(self._folders("*"))
@@ -85,11 +94,15 @@ class Controller:
             return
         self._finished = True
         try:
-            self._reap_all()
+            if not self._given_up:
+                self._reap_all()
         except KeyboardInterrupt:
-            for fact in self._unfinished():
-                self._book.add(fact)
+            self._given_up = True
             raise
+        finally:
+            if self._given_up:
+                for fact in self._unfinished():
+                    self._book.add(fact)
 
     def _reap_all(self) -> None:
         # On Ctrl-C xdist does not say which workers went down.
@@ -124,9 +137,9 @@ class Controller:
         from pytest_alchemy.recovery.found import Choice, look_at
         from pytest_alchemy.state.keys import user_key
 
-        for folder in self._folders("*"):
-            found = look_at(folder, user_key(), Choice())
-            for thing in found.things if found else ():
+        looked = (look_at(folder, user_key(), Choice()) for folder in self._folders("*"))
+        for found in filter(None, looked):
+            for thing in found.things:
                 yield Fact(
                     what="unfinished",
                     kind=thing.kind,

@@ -68,7 +68,7 @@ class Session:
         self._kept: set[Stage] = set()
         self._kept_things: set[Owned] = set()
         self._leftovers: Leftovers | None = None
-        self._finished = False
+        self._finished = self._given_up = False
         self._shares_account = False
         self._unfinished: set[Stage] = set()
         self._interrupted: float | None = None
@@ -78,6 +78,7 @@ class Session:
         plugins = self.config.pluginmanager
         plugins.register(companions(self.config), "alchemy_companions")
         plugins.register(Hooks(self), "alchemy_hooks")
+        plugins.register(Impatience(self), "alchemy_impatience")
         if not hasattr(self.config, "workerinput"):
             reporter = Reporter(self.config, self.options, self.book, self.run.id, self.finish)
             plugins.register(reporter, "alchemy_reporter")
@@ -142,6 +143,10 @@ class Session:
         if self._interrupted is None:
             self._interrupted = clock.monotonic()
 
+    def give_up(self) -> None:
+        """From now on there is no time at all: everything is left to the watchdog."""
+        self._given_up = True
+
     def closing(self, scope: Scope) -> dict[str, Any]:
         """Return how *scope* is to be closed: with which strategy and timeout."""
         timeout = scope.settings.teardown_timeout
@@ -200,7 +205,7 @@ class Session:
             return
         self._finished = True
         try:
-            for scope in reversed(list(self._open)):
+            for scope in () if self._given_up else reversed(list(self._open)):
                 self._close(scope)
         finally:
             self._hand_over()
@@ -338,3 +343,19 @@ class Hooks:
         if hasattr(self._session.config, "workeroutput"):
             self._session.finish()
             self._session.config.workeroutput["alchemy"] = self._session.drain()
+
+
+class Impatience:
+    """A second Ctrl-C, while the first one is being dealt with."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Generator[None]:
+        """Leave to the watchdog what is left when it comes."""
+        try:
+            return (yield)
+        except KeyboardInterrupt:
+            self._session.give_up()
+            raise
