@@ -59,6 +59,7 @@ class Alchemy:
             InvalidNameError: A name is none; also a stage or profile that is None or empty.
             StageMissingError: In CI nobody says which stage.
             ContradictionError: The command line says something else. Nothing was called.
+            ProfileDeniedError: The mapping does not let the profile touch the stage. Nothing was called.
         """
         from pytest_alchemy.choice import UNSET, choose
         from pytest_alchemy.opening import Opening

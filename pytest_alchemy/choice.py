@@ -13,6 +13,7 @@ from typing import Any, Final
 from pytest_alchemy.commandline import command_line
 from pytest_alchemy.errors import ContradictionError, InvalidChoiceError, StageMissingError
 from pytest_alchemy.names import check_name
+from pytest_alchemy.profiles import check_access, check_mapping
 from pytest_alchemy.recorded import Wishes
 from pytest_alchemy.settings import PHASES, STRATEGIES, Phase, Settings, Strategy
 
@@ -67,6 +68,8 @@ def choose(
         InvalidChoiceError: Phase or strategy are none that there is.
         StageMissingError: In CI nobody says which stage.
         ContradictionError: The command line says something else.
+        StageMappingError: The mapping is none.
+        ProfileDeniedError: The mapping does not let the profile touch the stage.
     """
     given = command_line()
     given.agree("app", check_name("an application", app))
@@ -83,6 +86,10 @@ def choose(
         destroy=_one_of("destroy_strategy", destroy_strategy, STRATEGIES) or "sequential",
         fake_account=os.path.abspath(fake) if fake else None,
     )
+    mapping = None if stage_profile_mapping is None else check_mapping(stage_profile_mapping)
+    if mapping is not None:
+        names = {"stage": settings.stage, "profile": settings.profile}
+        check_access(mapping, **names, user=user_stage())
     wishes = Wishes(
         _phase(_one_of("phase", phase, PHASES), given.phase),
         adopt=adopt or given.adopt,
@@ -96,7 +103,7 @@ def choose(
         password=password,
         locking=state_locking,
         lock_timeout=given.lock_timeout,
-        mapping=stage_profile_mapping,
+        mapping=mapping,
     )
 
 
@@ -115,6 +122,16 @@ def default_stage() -> str:
         return check_name("a stage", given)
     if os.environ.get("CI", "").lower() not in ("", "0", "false"):
         raise StageMissingError
+    return user_stage()
+
+
+def user_stage() -> str:
+    """
+    Return the stage that is the user's own.
+
+    Raises:
+        InvalidNameError: Nothing of the user's name can be part of one.
+    """
     words = re.sub(r"[^\w.-]+", "-", getpass.getuser())
     return check_name("a stage", words.strip("-_.")[:100])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from pytest_alchemy.errors import (
     ContradictionError,
     InvalidChoiceError,
     InvalidNameError,
+    ProfileDeniedError,
+    StageMappingError,
     StageMissingError,
 )
 
@@ -141,3 +144,42 @@ def test_a_strategy_that_there_is_not_is_refused() -> None:
     assert str(caught.value) == (
         "destroy_strategy='fast' is not valid. Use 'sequential' or 'parallel'."
     )
+
+
+MAPPING = {"pr-*": ["ci"], "prod": ["prod"], "$USER": ["default"]}
+
+
+def test_a_profile_that_the_mapping_denies_ends_the_program_before_anything_is_called(
+    world: World, folder: Path
+) -> None:
+    with (
+        commanded(CommandLine(profile="ci")),
+        pytest.raises(ProfileDeniedError, match="'ci' may not touch stage 'prod'"),
+        alchemy("my-app", stage="prod", stage_profile_mapping=MAPPING) as app,
+    ):
+        app.create(Thing("a"))
+
+    assert world.called == []
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("stage", "profile"), [("pr-123", "ci"), ("prod", "prod"), ("alice", "default")]
+)
+def test_a_profile_that_the_mapping_allows_is_used(stage: str, profile: str) -> None:
+    chosen = choose("my-app", stage=stage, profile=profile, stage_profile_mapping=MAPPING)
+
+    assert (chosen.settings.profile, chosen.mapping) == (profile, MAPPING)
+
+
+def test_the_mapping_holds_for_what_is_not_said_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose("my-app", stage_profile_mapping=MAPPING).settings.stage == "alice"
+    monkeypatch.setenv("ALCHEMY_PROFILE", "prod")
+
+    with pytest.raises(ProfileDeniedError, match="'prod' may not touch stage 'alice'"):
+        choose("my-app", stage_profile_mapping=MAPPING)
+
+
+def test_a_mapping_that_is_none_is_refused() -> None:
+    with pytest.raises(StageMappingError):
+        choose("my-app", stage="prod", stage_profile_mapping={"prod": "prod"})
