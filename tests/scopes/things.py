@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_alchemy import Resource, output
 from pytest_alchemy.errors import MustReplaceError
@@ -59,10 +59,18 @@ def here() -> World:
     return _worlds[-1]
 
 
+W = TypeVar("W", bound=World)
+
+
+def begin(world: W) -> W:
+    """Let *world* be the one that everything lives in."""
+    _worlds[:] = [world]
+    return world
+
+
 def new_world() -> World:
     """Begin a new world."""
-    _worlds[:] = [World()]
-    return here()
+    return begin(World())
 
 
 class Fixed(Resource, create_timeout=60.0):
