@@ -19,7 +19,7 @@ help:
 	@echo 'make lint       ruff: rules and format'
 	@echo 'make types      mypy, strict'
 	@echo 'make bench      the figures: import time, cost per run and per resource'
-	@echo 'make soak       the crash matrix five times, and 200 random instants (most of an hour)'
+	@echo 'make soak       the crash matrix five times, and 200 random instants (half an hour)'
 	@echo 'make clean      remove the virtual environment and everything that was built'
 
 venv: $(READY)
@@ -53,7 +53,9 @@ $(VENV)/wrangler/$(WRANGLER): $(READY)
 	@touch $@
 
 # The plugin is loaded before any plugin could start measuring it: so coverage starts pytest, not the other way round.
+# Hundreds of processes import this package, also where the environment keeps them from writing down its bytecode.
 test: $(READY)
+	$(BIN)/python -m compileall -q pytest_alchemy
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -n $(WORKERS) $(ARGS)
 	$(BIN)/python -m coverage combine --quiet

@@ -232,6 +232,57 @@ def test_a_run_does_not_wait_for_ever_for_what_may_still_appear(
     assert not world.state.exists()
 
 
+# xdist tells of a worker's end once as a rule, twice after an interrupt, and after an internal error never.
+TELLS = """
+import time
+import pytest
+from pytest_alchemy.plugin.controller import Controller
+from kinds import log
+
+told = Controller.pytest_testnodedown
+
+@pytest.hookimpl(optionalhook=True)
+def tell(self, node, error):
+    for _ in range({times}):
+        started = time.monotonic()
+        told(self, node, error)
+        log("blocked" if time.monotonic() - started > 1.5 else "at once")
+
+Controller.pytest_testnodedown = tell
+"""
+
+
+@pytest.mark.parametrize("times", [0, 2])
+def test_a_worker_is_reaped_once_however_often_its_end_is_told(
+    pytester: pytest.Pytester, world: World, times: int
+) -> None:
+    pytester.makepyfile(
+        tells=TELLS.replace("{times}", str(times)),
+        test_crash="""
+        import os
+        import time
+        from kinds import File
+
+        class Slow(File):
+            def destroy(self):
+                time.sleep(2)
+                super().destroy()
+
+        def test_dies(alchemy_scope):
+            alchemy_scope.create(Slow("it"))
+            os._exit(1)
+        """,
+    )
+
+    result = world.run_apart("-n1", "--max-worker-restart=0", "-p", "tells", plugins="xdist")
+
+    # The loop of the controller is never kept waiting.
+    assert world.log == ["create it", *["at once"] * times, "destroy it"]
+    assert sum(line.startswith("REAPED Slow it") for line in section(result)) == 1
+    assert world.left == []
+    assert not world.state.exists()
+
+
 def test_what_cannot_be_destroyed_is_told(pytester: pytest.Pytester, world: World) -> None:
     pytester.makepyfile(
         test_crash="""

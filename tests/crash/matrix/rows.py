@@ -392,7 +392,7 @@ ORDER = (
             lines=("REAPED File own", "0 leaked"),
             # xdist 3.8 waits for ever when every worker that could take a group has crashed.
             may_hang=dist == "loadgroup",
-            limit=30.0 if dist == "loadgroup" else 60.0,
+            limit=20.0 if dist == "loadgroup" else 60.0,
         )
         for dist in ("load", "loadscope", "loadfile", "loadgroup", "worksteal")
     ),
