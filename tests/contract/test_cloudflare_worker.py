@@ -25,7 +25,7 @@ from pytest_alchemy.cloudflare.account import account_for
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
 from tests.unit.cloudflare.api import Api, served
-from tests.unit.cloudflare.scopes import open_scope
+from tests.unit.cloudflare.scopes import ListJournal, open_scope
 
 SCRIPT = "export default { fetch() { return new Response('hello') } }"
 LISTENER = "addEventListener('fetch', e => e.respondWith(new Response('hello')))"
@@ -177,6 +177,23 @@ def test_a_worker_is_destroyed_by_its_name_alone_and_quietly_if_it_is_gone(
 
     assert scope.physical_name("api") not in names(account)
     assert not [name for name in names(account) if name.startswith(gone.name[:12])]
+
+
+def test_a_secret_is_bound_and_neither_recorded_nor_shown_in_clear(
+    settings: Settings, account: FakeAccount
+) -> None:
+    journal = ListJournal()
+    scope = open_scope(settings, journal)
+
+    api = scope.create(
+        Worker("api", script=SCRIPT, bindings={"KEY": alchemy.secret("very-hidden")})
+    )
+
+    assert ask(account, f"/{api.name}/settings")["bindings"] == [
+        {"name": "KEY", "type": "secret_text"}
+    ]
+    assert "very-hidden" not in repr(journal.records)
+    scope.destroy()
 
 
 def test_a_script_that_the_api_refuses_leaves_nothing(scope: Scope, account: FakeAccount) -> None:
