@@ -301,8 +301,10 @@ class Call(Turns):
 
     @property
     def title(self) -> str:
-        name = getattr(self.function, "__qualname__", None) or repr(self.function)
-        shown = ", ".join([*map(repr, self.args), *(f"{k}={v!r}" for k, v in self.kwargs.items())])
+        name = getattr(self.function, "__qualname__", None) or shown_as(self.function)
+        given = [*map(shown_as, self.args)]
+        given += [f"{name}={shown_as(value)}" for name, value in self.kwargs.items()]
+        shown = ", ".join(given)
         return f"deferred {name}({shown if len(shown) <= 60 else shown[:57] + '...'})"
 
     @property
@@ -347,6 +349,14 @@ class Call(Turns):
 
 
 Owned = Entry | Call
+
+
+def shown_as(value: object) -> str:
+    """Return how messages show *value*: its repr, or its type if that has no repr that works."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
 
 
 def _facts(owned: Owned, kind: str, id: str, world: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_alchemy import clock, records
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import BlockingDriver, Driver, call_hook
-from pytest_alchemy.entry import Call, Entry, Owned, Status
+from pytest_alchemy.entry import Call, Entry, Owned, Status, shown_as
 from pytest_alchemy.errors import (
     ChangedWithinRunError,
     JournalWriteError,
@@ -78,7 +78,7 @@ def admit(scope: Scope, resource: Resource) -> None:
         OwnedElsewhereError: Another scope owns it.
     """
     if not isinstance(resource, Resource):
-        raise NotAResourceError(scope.title, repr(resource))
+        raise NotAResourceError(scope.title, shown_as(resource))
     if resource._alchemy is None:
         raise ResourceDefinitionError(
             type(resource).__qualname__,
@@ -117,7 +117,8 @@ async def destroy(owned: Owned, driver: Driver, timeout: float | None = None) ->
             owned.scope.root.counts.destroyed += existed
         else:
             await _call(owned, driver, deadline)
-        _note(owned, records.Destroyed(owned.seq))
+        at = 0.0 if owned.scope.root.program.diary is None else clock.now()
+        _note(owned, records.Destroyed(owned.seq, at))
         owned.status = Status.DESTROYED
         owned.let_go()
         owned.scope.forget(owned)
@@ -160,7 +161,10 @@ def note_failure(owned: Owned, error: BaseException, attempts: int) -> None:
 
 def summary(error: BaseException) -> str:
     """Return type and text of *error* on one line, without secrets: ``ConnectError: no route to host``."""
-    text = " ".join(without_secrets(str(error)).split())
+    try:
+        text = " ".join(without_secrets(str(error)).split())
+    except Exception as broken:
+        text = f"(its text cannot be had: {type(broken).__name__})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -301,6 +305,8 @@ async def make(entry: Entry, driver: Driver) -> None:
         )
         entry.status = Status.FAILED
         _note(entry, records.CreateFailed(entry.seq, summary(error), entry.settled))
+        if (diary := entry.scope.root.program.diary) is not None:
+            diary.failed(entry, summary(error))
         raise
     made(entry, outputs)
 
@@ -312,6 +318,8 @@ def made(entry: Entry, outputs: dict[str, Any], props: dict[str, Any] | None = N
     stage.counts.created += 1
     if entry.recorded:
         stage.record(records.Created(entry.seq, entry.sealed(outputs), props, at=clock.now()))
+    if (diary := stage.program.diary) is not None:
+        diary.created(entry)
 
 
 async def update(entry: Entry, resource: Resource, driver: Driver) -> Resource:

@@ -42,6 +42,8 @@ class StageOpened(_Line, tag="stage", frozen=True):
         continues: Id of the first journal whose numbers this one goes on with; empty if it is the first itself.
         patron: Process id of the xdist controller that ends the stage, 0 for none.
         fence: Number of the lease it was opened under; of two journals the one with the greater number is younger.
+        report: Folder for the report of the run, which whoever ends a killed run writes; empty if none is wanted.
+        rootdir: Folder that the report names files relative to.
     """
 
     app: str
@@ -62,6 +64,8 @@ class StageOpened(_Line, tag="stage", frozen=True):
     continues: str = ""
     fence: int = 0
     patron: int = 0
+    report: str = ""
+    rootdir: str = ""
 
     @property
     def lineage(self) -> str:
@@ -183,9 +187,10 @@ class Destroying(_Line, tag="destroying", frozen=True):
 
 
 class Destroyed(_Line, tag="destroyed", frozen=True):
-    """Resource or deferred call *seq* is gone."""
+    """Resource or deferred call *seq* is gone; *at* is when, in a run that keeps a diary."""
 
     seq: int
+    at: float = 0.0
 
 
 class DestroyFailed(_Line, tag="destroy-failed", frozen=True):

@@ -22,7 +22,7 @@ from pytest_alchemy.driver import (
     refuse_in_coroutine,
     run_blocking,
 )
-from pytest_alchemy.entry import Call, Entry, Owned, Status
+from pytest_alchemy.entry import Call, Entry, Owned, Status, shown_as
 from pytest_alchemy.errors import BlockedError, NotOwnedError, ScopeClosedError
 from pytest_alchemy.kinds import Kind
 from pytest_alchemy.lifecycle import create
@@ -202,7 +202,7 @@ class Scope:
         """
         check_call(function, args, kwargs)
         self.refuse_if_closed(
-            f"the deferred call of {getattr(function, '__qualname__', function)!r}"
+            f"the deferred call of {shown_as(getattr(function, '__qualname__', function))}"
         )
         call = Call(self, function, args, kwargs, where())
         self.root.record(call.line())
@@ -348,7 +348,8 @@ class Scope:
         scope: Scope | None = self
         while scope is not None:
             if scope._state is not _OPEN:
-                raise ScopeClosedError(scope.title, scope._state.value, str(wanted))
+                shown = wanted if isinstance(wanted, str) else shown_as(wanted)
+                raise ScopeClosedError(scope.title, scope._state.value, shown)
             scope = scope.parent
 
     def start_closing(self) -> None:

@@ -9,9 +9,10 @@ import platform
 import sys
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_alchemy import clock
 from pytest_alchemy.callers import stack_level
@@ -23,8 +24,25 @@ from pytest_alchemy.sealed import PasswordKey, Sealer
 from pytest_alchemy.settings import Settings
 
 if TYPE_CHECKING:
+    from pytest_alchemy.entry import Entry, Owned
     from pytest_alchemy.kinds import Kind
     from pytest_alchemy.store import Journal
+
+
+class Diary(Protocol):
+    """What wants to know when each thing was made and unmade; called in whichever thread does it."""
+
+    def created(self, entry: Entry) -> None:
+        """Note that the create of *entry* is over, and it exists."""
+
+    def destroying(self, owned: Owned) -> None:
+        """Note that destroying *owned* begins."""
+
+    def failed(self, owned: Owned, error: str) -> None:
+        """Note that an attempt to create or destroy *owned* failed."""
+
+    def destroyed(self, owned: Owned) -> None:
+        """Note that *owned* is gone."""
 
 
 @dataclass(slots=True)
@@ -37,12 +55,21 @@ class Program:
         test: Node id of the test that runs now.
         folder: Working directory in which recovery has to run.
         patron: Process id of the xdist controller that ends what this process leaves, 0 for none.
+        diary: What is told of each thing that is made and unmade; None where nobody asks.
+        progress: Called now and then during a long teardown, with what is destroyed, how much of it is gone, how much
+            there was, and for how many seconds it has been going on; None where nobody looks.
+        report: Folder for the report of the run, which whoever ends a killed run writes; empty if none is wanted.
+        rootdir: Folder that the report names files relative to.
     """
 
     kinds: dict[tuple[str, str], Kind] = field(default_factory=dict)
     test: str = ""
     folder: str = field(default_factory=os.getcwd)
     patron: int = 0
+    diary: Diary | None = None
+    progress: Callable[[str, int, int, float], None] | None = None
+    report: str = ""
+    rootdir: str = ""
 
     def know(self, app: str, kind: Kind) -> None:
         """
@@ -61,11 +88,19 @@ class Program:
 
 @dataclass(slots=True)
 class Counts:
-    """How much was done, for the last lines of a report."""
+    """
+    How much was done, for the last lines of a report.
+
+    Attributes:
+        created: How many resources were created.
+        destroyed: How many of them were destroyed.
+        retried: How often a destroy was tried again, by what the attempt before had met: an HTTP status, else the
+            name of the error.
+    """
 
     created: int = 0
     destroyed: int = 0
-    retried: int = 0
+    retried: Counter[str] = field(default_factory=Counter)
 
 
 class Stage:
@@ -203,6 +238,8 @@ class Stage:
             settings=asdict(self.settings),
             journal=clock.token(12),
             patron=self.program.patron,
+            report=self.program.report,
+            rootdir=self.program.rootdir if self.program.report else "",
         )
 
 

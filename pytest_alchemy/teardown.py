@@ -27,7 +27,7 @@ from pytest_alchemy.errors import (
 from pytest_alchemy.late import Late
 from pytest_alchemy.lifecycle import HOOK_CODE, destroy, note_failure, summary
 from pytest_alchemy.order import DestroyOrder
-from pytest_alchemy.retry import advise, backoff
+from pytest_alchemy.retry import advise, backoff, status_of
 from pytest_alchemy.settings import Strategy
 from pytest_alchemy.timelimit import Alarm
 
@@ -48,6 +48,9 @@ HOOK_LIMIT = 30.0
 
 GRACE = 0.5
 """How much later a thread that cannot be cut off is left behind, in seconds."""
+
+TELL_AFTER = 5.0
+"""How long a teardown may take before it tells how far it is, in seconds; then again after twice that, and so on."""
 
 LOOK = 1.0
 """How often threads are looked at that may hang, in seconds."""
@@ -71,6 +74,7 @@ class Failure:
     blockers: tuple[str, ...] = ()
     attempts: int = 1
     late: str = ""  # why it was not tried once more
+    errors: tuple[str, ...] = ()  # of every attempt, oldest first
 
     @property
     def reason(self) -> str:
@@ -137,7 +141,9 @@ class Teardown:
         self._among = set(things)
         self._driver = driver
         self._timeout = timeout
-        self._deadline = clock.monotonic() + (PATIENCE if timeout is None else timeout)
+        self._started = clock.monotonic()
+        self._deadline = self._started + (PATIENCE if timeout is None else timeout)
+        self._tell_at = self._started + TELL_AFTER
         self._alarm = Alarm(HOOK_CODE)
         self._hangs_from: dict[Owned, float] = {}
         self._outcome = Outcome()
@@ -188,7 +194,10 @@ class Teardown:
         """
         if blockers := self._blockers(thing):
             return Failure(thing, None, blockers)
-        pauses = thing.scope.root.pauses
+        stage, errors = thing.scope.root, list[str]()
+        pauses, diary = stage.pauses, stage.program.diary
+        if diary is not None:
+            diary.destroying(thing)
         attempt = 0
         while True:
             attempt += 1
@@ -198,13 +207,20 @@ class Teardown:
             if error is None:
                 error = await self._attempt(thing, driver, share, alarm)
             if error is None:
+                if diary is not None:
+                    diary.destroyed(thing)
                 return None
+            errors.append(summary(error))
+            if diary is not None:
+                diary.failed(thing, errors[-1])
             wait = self._wait_before_retry(thing, error, attempt)
             late = None if wait is None else await self._wait(wait, driver)
             if wait is None or late is not None:
                 note_failure(thing, error, attempt)
-                return Failure(thing, error, attempts=attempt, late=str(late or ""))
-            thing.scope.root.counts.retried += 1
+                return Failure(
+                    thing, error, attempts=attempt, late=str(late or ""), errors=tuple(errors)
+                )
+            stage.counts.retried[str(status_of(error) or type(error).__name__)] += 1
 
     async def _attempt(
         self, thing: Owned, driver: Driver, share: float, alarm: Alarm | None
@@ -255,6 +271,7 @@ class Teardown:
                 f"it has to wait for {seconds:g} s, and {left:.1f} s are left{self._limit()}"
             )
         if seconds > 0:
+            self._look()
             await driver.sleep(seconds)
         return None
 
@@ -279,6 +296,18 @@ class Teardown:
                 self._deadline = clock.monotonic() + PATIENCE
         else:
             self._outcome.failures.append(failure)
+        self._look()
+
+    def _look(self) -> None:
+        """Tell how far it is, if it has been going on for long."""
+        now = clock.monotonic()
+        if now < self._tell_at:
+            return
+        took = now - self._started
+        self._tell_at = now + took
+        first = min(self._among, key=attrgetter("seq"))
+        if (progress := first.scope.root.program.progress) is not None:
+            progress(first.scope.title, self._outcome.destroyed, len(self._among), took)
 
     def _in_threads(self) -> None:
         threads = DaemonThreads()
@@ -301,6 +330,7 @@ class Teardown:
             try:
                 future = ended.get(timeout=self._until_hung())
             except queue.Empty:
+                self._look()
                 self._leave_behind(running)
                 continue
             if future in running:  # else it was left behind

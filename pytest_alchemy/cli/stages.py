@@ -13,7 +13,7 @@ import click
 from pytest_alchemy.errors import JournalCorruptError, StateFileError, StateForeignError
 from pytest_alchemy.recovery.found import Choice, FoundStage, find_stages
 from pytest_alchemy.recovery.roots import nearest_root
-from pytest_alchemy.report.terminal import one_line
+from pytest_alchemy.report.texts import one_line
 from pytest_alchemy.state.backup import backups_of
 from pytest_alchemy.state.keys import user_key
 

@@ -27,7 +27,7 @@ from pytest_alchemy.cli.words import ago, count
 from pytest_alchemy.recovery.check import Checked, check_stage
 from pytest_alchemy.recovery.found import FoundStage, Thing
 from pytest_alchemy.recovery.reapable import is_living
-from pytest_alchemy.report.terminal import one_line
+from pytest_alchemy.report.texts import one_line
 from pytest_alchemy.state.document import Sheet
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.folders import LOCK

@@ -16,7 +16,7 @@ from pytest_alchemy.recovery.byname import FoundName
 from pytest_alchemy.recovery.found import FoundStage, Thing
 from pytest_alchemy.recovery.outcome import Outcome
 from pytest_alchemy.recovery.sweep import Findings
-from pytest_alchemy.report.terminal import one_line
+from pytest_alchemy.report.texts import one_line
 
 _INDENT = " " * 7
 _COLOURS = {"destroyed": "green", "gone": "green", "kept": "cyan", "spared": "cyan", "left": "red"}

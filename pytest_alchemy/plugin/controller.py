@@ -11,7 +11,8 @@ import pytest
 
 from pytest_alchemy import clock
 from pytest_alchemy.names import new_run
-from pytest_alchemy.report.facts import Fact, FactBook
+from pytest_alchemy.report.book import FactBook
+from pytest_alchemy.report.facts import Fact
 
 from .leftovers import Leftovers
 from .options import Options
@@ -121,10 +122,12 @@ class Controller:
             self._book.add(self._explained(fact))
         # Last, because the workers' resources may lie in the account that it holds. Its end is no accident.
         for fact in self._results([self._submit(folder) for folder in shared], give_up):
-            if fact.what == "reaped":
-                self._book.count(destroyed=1)
-            else:
+            if fact.what != "reaped":
                 self._book.add(fact)
+                continue
+            self._book.count(destroyed=1)
+            if self._options.wants_history:
+                self._book.add(replace(fact, what="destroyed", seconds=0.0))
         for fact in self._leftovers.facts() if self._leftovers else ():
             self._book.add(fact)
 

@@ -64,7 +64,7 @@ class Leftovers(threading.Thread):
 def _of_another_run(fact: Fact) -> Fact:
     if fact.what == "reaped":
         return replace(fact, reason=fact.reason or "left behind by a run that died")
-    if fact.what in ("leaked", "unrecoverable"):
+    if fact.is_leak:
         return replace(
             fact, what="unfinished", reason=f"left behind by a run that died: {fact.reason}"
         )

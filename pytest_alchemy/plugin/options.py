@@ -19,7 +19,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_alchemy.settings import Keep, Strategy
 
-Kind = Literal["choice", "name", "text", "path", "switch"]
+Kind = Literal["choice", "name", "text", "path", "switch", "number"]
 Leaks = Literal["fail", "warn", "off"]
 
 
@@ -113,7 +113,18 @@ OPTIONS: tuple[Option, ...] = (
         "fail where CI is set, else warn",
         choices=("fail", "warn", "off"),
     ),
-    Option("alchemy_report", "path", "Write the run's report into this folder.", metavar="DIR"),
+    Option(
+        "alchemy_report",
+        "path",
+        "Write the run's report into this folder: index.html, leaks.json and leaks.xml.",
+        metavar="DIR",
+    ),
+    Option(
+        "alchemy_durations",
+        "number",
+        "Show the N slowest creates and the N slowest destroys (0 for all).",
+        metavar="N",
+    ),
     Option(
         "alchemy_root",
         "path",
@@ -153,6 +164,7 @@ class Options:
         leaks: What a leak does to the run.
         report: Folder for the report, absolute, or None. (A path in ini counts from rootdir, one on the command
             line from the folder that pytest was called in.)
+        durations: How many of the slowest creates and destroys to show, 0 for all, or None.
         fake_account: Path of the file-backed fake account, absolute, or None for one in memory.
         no_sigterm: True if SIGTERM is to be left alone.
     """
@@ -170,6 +182,7 @@ class Options:
         keep: Keep = "never",
         leaks: Leaks = "warn",
         report: Path | None = None,
+        durations: int | None = None,
         fake_account: Path | None = None,
         no_sigterm: bool = False,
     ) -> None:
@@ -183,6 +196,7 @@ class Options:
         self.keep: Final[Keep] = keep
         self.leaks: Final[Leaks] = leaks
         self.report: Final = report
+        self.durations: Final = durations
         self.fake_account: Final = fake_account
         self.no_sigterm: Final = no_sigterm
 
@@ -195,6 +209,11 @@ class Options:
             pytest.UsageError: No name was chosen, and ``pyproject.toml`` cannot be read for one.
         """
         return self.chosen_app or self.project_name()
+
+    @property
+    def wants_history(self) -> bool:
+        """Whether it matters when each resource was made and unmade, not only how many were."""
+        return self.report is not None or self.durations is not None
 
     @classmethod
     def of(cls, config: pytest.Config) -> Options:
@@ -220,6 +239,7 @@ class Options:
                 _text(config, "alchemy_leaks") or ("fail" if os.environ.get("CI") else "warn"),
             ),
             report=_path(config, "alchemy_report"),
+            durations=_number(config, "alchemy_durations"),
             fake_account=_path(config, "alchemy_fake_account"),
             no_sigterm=_switch(config, "alchemy_no_sigterm"),
         )
@@ -275,6 +295,16 @@ def _text(config: pytest.Config, name: str) -> str | None:
     elif not value:
         raise pytest.UsageError(f"{source}: the value is empty. Give one, or leave the option out")
     return value
+
+
+def _number(config: pytest.Config, name: str) -> int | None:
+    text = _text(config, name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        source, _ = _given(config, _BY_NAME[name])
+        raise pytest.UsageError(f"{source}: {text!r} is not a whole number from 0")
+    return int(text)
 
 
 def _check_name(source: str, option: Option, value: str) -> None:

@@ -45,7 +45,14 @@ class Reaping(threading.Thread):
     def _fact(self, line: dict[str, Any], seconds: float) -> Fact:
         what, reason = line["what"], line["reason"]
         if "facts" in line:
-            return Fact(what=what, reason=reason, seconds=seconds, **line["facts"])
+            return Fact(
+                what=what,
+                reason=reason,
+                seconds=seconds,
+                ended=clock.now(),
+                errors=tuple(line.get("errors", ())),
+                **line["facts"],
+            )
         app, stage = self._folder.parent.name, self._folder.name
         return Fact(
             what=what,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_alchemy.report.facts import Fact, FactBook
+    from pytest_alchemy.report.book import FactBook
+    from pytest_alchemy.report.document import Document, Origin
+    from pytest_alchemy.report.facts import Fact
 
     from .options import Options
 
@@ -36,8 +39,10 @@ class Reporter:
     ) -> None:
         self._config, self._options, self._book, self._run = config, options, book, run
         self._finish = finish
-        self._file: Path | None = None
-        self._trouble = ""
+        self._page: Path | None = None
+        self._document: Document | None = None
+        self._clean_up = ""
+        self._trouble: list[str] = []
         self._completed = self._told = self._interrupted = False
         config.add_cleanup(self._tell_late)
 
@@ -69,20 +74,60 @@ class Reporter:
         self._finish()
         if book.is_silent:
             return
+        if self._left_on_disk():
+            self._clean_up = sweep_command(self._config, options)
         if options.report is not None:
-            from pytest_alchemy.errors import ReportFileError
-            from pytest_alchemy.report.files import write_json
+            self._write(options.report)
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            self._summarize()
 
-            try:
-                self._file = write_json(
-                    book,
-                    options.report,
-                    app=options.app,
-                    run=self._run,
-                    rootdir=self._config.rootpath,
-                )
-            except ReportFileError as error:  # the tests' own results are not to be lost for that
-                self._trouble = str(error)
+    def _write(self, folder: Path) -> None:
+        from pytest_alchemy.errors import ReportFileError
+        from pytest_alchemy.report.files import PAGE, write
+
+        try:
+            self._document = write(self._book, folder, self._origin())
+            self._page = folder / PAGE
+        except ReportFileError as error:  # the tests' own results are not to be lost for that
+            self._trouble.append(str(error))
+
+    def _summarize(self) -> None:
+        """Append to the summary of the step that GitHub shows."""
+        from pytest_alchemy.report.github import append_summary
+
+        try:
+            append_summary(self._as_document(), os.environ.get("GITHUB_STEP_SUMMARY", ""))
+        except OSError as error:
+            self._trouble.append(f"The summary of the step could not be written: {error}")
+
+    def _origin(self) -> Origin:
+        from pytest_alchemy.report.document import Origin
+
+        return Origin(
+            app=self._options.app,
+            run=self._run,
+            title=self._book.title,
+            rootdir=self._config.rootpath,
+            clean_up=self._clean_up,
+        )
+
+    def _as_document(self) -> Document:
+        from pytest_alchemy.report.document import as_document
+
+        if self._document is None:
+            self._document = as_document(self._book, self._origin())
+        return self._document
+
+    def _annotate(self, reporter: pytest.TerminalReporter) -> None:
+        """Mark the lines that made what leaked, where GitHub shows them."""
+        from pytest_alchemy.report.github import commands
+
+        workspace = Path(os.environ.get("GITHUB_WORKSPACE") or self._config.rootpath)
+        for line in commands(
+            self._as_document(), leaks_mode=self._options.leaks, workspace=workspace
+        ):
+            reporter.ensure_newline()
+            reporter.write_line(line)
 
     def _tell(self, reporter: pytest.TerminalReporter) -> None:
         self._told = True
@@ -91,12 +136,18 @@ class Reporter:
         from pytest_alchemy.report import terminal
 
         mode = self._options.leaks
-        command = sweep_command(self._config, self._options) if self._left_on_disk() else ""
         terminal.write(
-            reporter, self._book, leaks_mode=mode, report_file=self._file, clean_up=command
+            reporter,
+            self._book,
+            leaks_mode=mode,
+            report_file=self._page,
+            clean_up=self._clean_up,
+            durations=self._options.durations,
         )
-        for line in self._trouble.splitlines():
+        for line in "\n".join(self._trouble).splitlines():
             reporter.write_line(line, red=True)
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            self._annotate(reporter)
         terminal.add_stats(reporter, self._book, leaks_mode=mode)
 
     def _is_unfinished(self, fact: Fact) -> bool:

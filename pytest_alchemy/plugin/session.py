@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,20 +14,23 @@ from pytest_alchemy import clock, records
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Owned
-from pytest_alchemy.errors import MayStillAppearError
+from pytest_alchemy.errors import MayStillAppearError, OtherWorldError
 from pytest_alchemy.names import Run, new_run
-from pytest_alchemy.report.facts import Fact, FactBook
+from pytest_alchemy.report.book import FactBook
+from pytest_alchemy.report.facts import Fact, What
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.shared import SharedScope
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.board import Board
-from pytest_alchemy.teardown import Outcome
+from pytest_alchemy.teardown import Failure, Outcome
 
 from .asynctests import TEST_SCOPE, companions
+from .history import History
 from .leftovers import Leftovers
 from .marker import settings_for
 from .options import Options
+from .progress import teller
 from .reporting import Reporter, sweep_command
 from .signals import end_on_sigterm
 from .stages import RUN, Stages
@@ -59,15 +62,23 @@ class Session:
         given: dict[str, Any] | None = getattr(config, "workerinput", {}).get("alchemy")
         self.worker: str = getattr(config, "workerinput", {}).get("workerid", "main")
         self.run = Run(given["run"], given["expires"]) if given else new_run(LIFETIME)
-        self.program = Program(patron=0 if self.worker == "main" else os.getppid())
         self.book = FactBook()
+        self._history = History(self.book) if options.wants_history else None
+        self.program = Program(
+            patron=0 if self.worker == "main" else os.getppid(),
+            diary=self._history,
+            progress=teller(config) if self.worker == "main" else None,
+            report=str(options.report or ""),
+            rootdir=str(config.rootpath),
+        )
         self._stages = Stages(options, self.run, self.worker, self.program)
         self._open: dict[Scope, None] = {}
         self._attempts: Counter[tuple[str, str]] = Counter()
-        self._counted = (0, 0)
+        self._counted = (0, 0, Counter[str]())
         self._kept: set[Stage] = set()
         self._kept_things: set[Owned] = set()
         self._leftovers: Leftovers | None = None
+        self._started = clock.now()
         self._finished = self._given_up = False
         self._shares_account = False
         self._unfinished: set[Stage] = set()
@@ -161,19 +172,21 @@ class Session:
         needed: dict[Owned, str] = {}
         late = any(isinstance(failure.error, MayStillAppearError) for failure in outcome.failures)
         for failure in outcome.failures:
-            owned, reason = failure.owned, failure.reason
+            owned = failure.owned
             if failure.error is None and not self._kept_things.isdisjoint(owned.needed_by or ()):
                 self._kept_things.add(owned)  # so that what it needs itself is told as kept, too
-                needed[owned] = reason
+                needed[owned] = failure.reason
             elif owned.recorded and (
                 self._interrupted is not None
                 or isinstance(failure.error, MayStillAppearError)
                 or (late and failure.error is None)  # it may be needed by what may still appear
             ):
                 self._unfinished.add(scope.root)
-                self.book.add(self._fact("unfinished", owned.facts(), reason))
+                self.book.add(self._failed("unfinished", failure))
+            elif isinstance(failure.error, OtherWorldError):
+                self.book.add(self._failed("elsewhere", failure))
             else:
-                self.book.add(self._fact("leaked", owned.facts(), reason))
+                self.book.add(self._failed("leaked", failure))
         self._keep(scope, needed)
 
     def keeps(self, scope: Scope, item: pytest.Item) -> bool:
@@ -215,6 +228,25 @@ class Session:
             self._stages.give_up(keep=keep - self._unfinished, unfinished=self._unfinished)
             for fact in self._leftovers.facts() if self._leftovers else ():
                 self.book.add(fact)
+            self._report_alone()
+
+    def _report_alone(self) -> None:
+        """Write this worker's part of the report if the controller is dead, and nobody else would."""
+        if self.worker == "main" or os.getppid() == self.program.patron or not self.options.report:
+            return
+        from pytest_alchemy.errors import ReportFileError
+        from pytest_alchemy.report.document import Origin
+        from pytest_alchemy.report.files import write
+
+        origin = Origin(
+            app=self.options.app,
+            run=self.run.id,
+            rootdir=self.config.rootpath,
+            title=f"{self.options.app}/{self.options.stage}-{self.run.id}",
+            session="died",
+        )
+        with suppress(ReportFileError):  # nobody is left to be told
+            write(self.book, self.options.report, origin, started=self._started)
 
     def _scope(self, settings: Settings, name: str, worker: str | None = None) -> Scope:
         stage = self._stages.stage(settings, worker)
@@ -243,7 +275,7 @@ class Session:
                 if thing.recorded
                 else "It is in memory and ends with this process: --alchemy-fake-account FILE"
             )
-            self.book.add(self._fact("kept", thing.facts(), reason, hint=hint))
+            self.book.add(self._fact("kept", thing, reason, hint=hint))
 
     def _kept_until(self) -> str:
         until = clock.instant(self.run.expires)
@@ -262,20 +294,29 @@ class Session:
             for owned in scope.subtree():
                 if owned.recorded:
                     self._unfinished.add(scope.root)
-                    self.book.add(
-                        self._fact("unfinished", owned.facts(), "the teardown was interrupted")
-                    )
+                    self.book.add(self._fact("unfinished", owned, "the teardown was interrupted"))
         self._open.clear()
 
     def _count(self) -> None:
         totals = [stage.counts for stage in self._stages]
         created = sum(counts.created for counts in totals)
         destroyed = sum(counts.destroyed for counts in totals)
-        self.book.count(created=created - self._counted[0], destroyed=destroyed - self._counted[1])
-        self._counted = (created, destroyed)
+        retried = sum((counts.retried for counts in totals), Counter[str]())
+        self.book.count(
+            created=created - self._counted[0],
+            destroyed=destroyed - self._counted[1],
+            retries=retried - self._counted[2],
+        )
+        self._counted = (created, destroyed, retried)
 
-    def _fact(self, what: Any, facts: dict[str, Any], reason: str, hint: str = "") -> Fact:
-        return Fact(what=what, reason=reason, hint=hint, **facts)
+    def _failed(self, what: What, failure: Failure) -> Fact:
+        return self._fact(what, failure.owned, failure.reason, errors=failure.errors)
+
+    def _fact(self, what: What, owned: Owned, reason: str, **more: Any) -> Fact:
+        past = self._history.of(owned) if self._history else {}
+        if what == "kept":
+            past.pop("ended", None)  # nobody tried to end it
+        return Fact(what=what, reason=reason, **owned.facts(), **{**past, **more})
 
 
 def _untracked(left: InventoryItem, settings: Settings, test: str, worker: str) -> Fact:

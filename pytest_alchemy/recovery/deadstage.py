@@ -60,14 +60,17 @@ class Finding:
     What became of one thing in a dead stage.
 
     Attributes:
-        what: ``reaped``, ``leaked``, ``unrecoverable`` or ``kept``; ``unfinished`` comes before one of these.
+        what: ``reaped``, ``leaked``, ``elsewhere``, ``unrecoverable`` or ``kept``; ``unfinished`` comes before one
+            of these.
         facts: What a report says of the thing.
         reason: Why it is still there, empty if it is gone.
+        errors: What each failed attempt to destroy it said.
     """
 
     what: str
     facts: dict[str, Any]
     reason: str = ""
+    errors: tuple[str, ...] = ()
 
 
 Tell = Callable[[Finding], None]
@@ -153,7 +156,7 @@ class DeadStage:
         yield from findings
         left = len(findings)
         for finding in self._destroy(things):
-            left += finding.what == "leaked"
+            left += finding.what in ("leaked", "elsewhere")
             yield finding
         self._end(lock, clean=not left)
 
@@ -202,7 +205,8 @@ class DeadStage:
             }
             for thing, failure in failed.items():
                 if thing not in again:
-                    yield Finding("leaked", thing.facts(), failure.reason)
+                    what = "elsewhere" if isinstance(failure.error, OtherWorldError) else "leaked"
+                    yield Finding(what, thing.facts(), failure.reason, failure.errors)
                 elif thing not in told:
                     yield Finding("unfinished", thing.facts(), failure.reason)
             told |= again
@@ -255,6 +259,8 @@ class DeadStage:
                 return self._recall_call(book, record), None
             entry = self._recall_resource(book, live, record)
             return entry, None
+        except OtherWorldError as error:
+            return None, Finding("elsewhere", _facts_of(book, record), str(error))
         except AlchemyError as error:
             return None, Finding("unrecoverable", _facts_of(book, record), str(error))
         except Exception as error:  # a user's `world`, for one: the others still get their turn
@@ -401,10 +407,17 @@ def _check_world(kind: Kind, resource: Resource, intent: Intent) -> None:
         raise OtherWorldError(f"{kind.title} {intent.id!r}", intent.world, here)
 
 
-def _facts_of(book: _Book, record: Intent | Deferred) -> dict[str, Any]:
-    """Return what a report says of something whose code could not be loaded."""
-    seen = book.said.kinds.get(record.kind) if isinstance(record, Intent) else None
-    header = book.said.header
+def recorded_facts(
+    header: StageOpened, seen: KindSeen | None, record: Intent | Deferred
+) -> dict[str, Any]:
+    """
+    Return what a report says of something, as far as it is recorded.
+
+    Args:
+        header: First line of the journal.
+        seen: Where the class of its kind can be imported from, if it is a resource and that is known.
+        record: What the journal says of it.
+    """
     path = [part.strip(":") for part in record.path]
     return {
         "kind": _title(seen, record),
@@ -413,13 +426,19 @@ def _facts_of(book: _Book, record: Intent | Deferred) -> dict[str, Any]:
         "scope": "/".join((header.app, header.stage, *path)),
         "stage": header.stage,
         "app": header.app,
-        "profile": book.stage.settings.profile,
+        "profile": header.settings.get("profile", ""),
         "world": record.world if isinstance(record, Intent) else "",
         "worker": header.worker,
         "test": record.test,
         "where": record.where,
         "at": record.at,
     }
+
+
+def _facts_of(book: _Book, record: Intent | Deferred) -> dict[str, Any]:
+    """Return what a report says of something whose code could not be loaded."""
+    seen = book.said.kinds.get(record.kind) if isinstance(record, Intent) else None
+    return recorded_facts(book.said.header, seen, record)
 
 
 def _title(seen: KindSeen | None, record: Intent | Deferred) -> str:

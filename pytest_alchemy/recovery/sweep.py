@@ -38,6 +38,7 @@ _WHAT: Final[dict[str, What]] = {
     "reaped": "destroyed",
     "kept": "kept",
     "leaked": "left",
+    "elsewhere": "left",
     "unrecoverable": "left",
 }
 

@@ -2,46 +2,62 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import PurePath
-from typing import Any, Final, Literal, Self, get_args
+from typing import Any, Final, Literal, Self
 
-What = Literal["leaked", "unrecoverable", "unfinished", "reaped", "untracked", "kept"]
+from pytest_alchemy.report.texts import plain
+
+Told = Literal["leaked", "unrecoverable", "elsewhere", "unfinished", "reaped", "untracked", "kept"]
+What = Told | Literal["destroyed"]
 LeaksMode = Literal["fail", "warn", "off"]
 
-WHATS: Final[tuple[What, ...]] = get_args(What)
-"""In the order in which a report tells them: the worst first."""
+WHATS: Final[tuple[Told, ...]] = (
+    "leaked",
+    "unrecoverable",
+    "elsewhere",
+    "unfinished",
+    "reaped",
+    "untracked",
+    "kept",
+)
+"""What a report tells one by one, in this order: the worst first. What was destroyed is only counted."""
 
-LEAKS: Final[frozenset[What]] = frozenset(("leaked", "unrecoverable"))
+LEAKS: Final[frozenset[What]] = frozenset(("leaked", "unrecoverable", "elsewhere"))
 """What is still there although its scope is over and nobody asked to keep it."""
 
 # Of two facts about one thing the one further right is told: a later process knows better than the one that failed
 # first, and what is gone is no leak any more, whichever of the two arrives first.
 _FINALITY: Final[tuple[What, ...]] = (
+    "destroyed",
     "untracked",
     "kept",
     "unfinished",
     "leaked",
     "unrecoverable",
+    "elsewhere",
     "reaped",
 )
-_NUMBERS: Final = ("at", "seconds")
+_NUMBERS: Final = frozenset(("at", "ready", "ending", "ended", "seconds"))
+_FREE_TEXTS: Final = frozenset(("reason", "hint"))
+_MOST_ERRORS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
     r"""
-    One thing that did not simply go away at the end of its scope.
+    What became of one thing.
 
-    Texts are made fit for any encoding when a fact is made: half a surrogate pair becomes ``\udcff``.
+    Texts are made fit for any encoding when a fact is made, cut in their middle if they are endless, and stripped of
+    passwords where they hold errors or arguments.
 
     Attributes:
         what: ``leaked``: it could not be destroyed; ``unrecoverable``: nobody knows any more how to;
+            ``elsewhere``: it lives in another world than the one at hand, so nothing was called;
             ``unfinished``: the run was cut short, and the watchdog destroys it after the run's end;
             ``reaped``: another process destroyed it; ``untracked``: made around the scopes, and removed;
-            ``kept``: still there because that was asked for.
+            ``kept``: still there because that was asked for; ``destroyed``: gone, as it should be.
         kind: What messages call it (``D1Database``), or ``deferred``.
         id: The id its author gave; of a deferred call the call (``delete_bucket('uploads')``).
         name: Its physical name.
@@ -55,8 +71,12 @@ class Fact:
         where: ``file:line`` of the code that made it, the file absolute.
         reason: Why it is still there, or how it was reaped.
         hint: What to do about it.
-        at: When it was made, in seconds since the epoch; 0 if nobody knows.
+        at: When its create began, in seconds since the epoch; 0 if nobody knows, like all moments.
+        ready: When its create was over.
+        ending: When its destroy began.
+        ended: When its destroy was over, or given up.
         seconds: How long the reaping took; 0 if nobody knows.
+        errors: What every failed attempt to create or destroy it said, oldest first; of many the last ones.
     """
 
     what: What
@@ -74,13 +94,25 @@ class Fact:
     reason: str = ""
     hint: str = ""
     at: float = 0.0
+    ready: float = 0.0
+    ending: float = 0.0
+    ended: float = 0.0
     seconds: float = 0.0
+    errors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            plain = float(value) if field.name in _NUMBERS else _text(value)
-            object.__setattr__(self, field.name, plain)
+        for name in _DEFAULTS:
+            value = getattr(self, name)
+            if value != _DEFAULTS[name]:
+                object.__setattr__(self, name, self._fit(name, value))
+
+    def _fit(self, name: str, value: Any) -> float | str | tuple[str, ...]:
+        if name in _NUMBERS:
+            return float(value)
+        if name == "errors":
+            return tuple(plain(error, is_free=True) for error in value[-_MOST_ERRORS:])
+        is_free = name in _FREE_TEXTS or (self.kind == "deferred" and name in ("id", "name"))
+        return plain(value, is_free=is_free)
 
     @property
     def is_leak(self) -> bool:
@@ -92,14 +124,24 @@ class Fact:
         """
         What two facts about one and the same thing have in common.
 
-        A physical name is given once in a stage. A deferred call has none, and what is untracked may come back
-        with every test, so that those are told apart by place and moment as well.
+        A physical name is given once in a stage. A deferred call has none, what is untracked may come back with every
+        test, and what was destroyed may be made again, so that those are told apart by place and moment as well.
         """
         same = (self.app, self.stage, self.kind, self.id, self.name)
-        if self.what == "untracked" or self.kind == "deferred":
+        if self.what in ("untracked", "destroyed") or self.kind == "deferred":
             # A state file has seen the moment to the microsecond.
             return (*same, self.scope, self.test, self.where, round(self.at, 6))
         return same
+
+    @property
+    def creating(self) -> float:
+        """How long its create took, in seconds; 0 if nobody knows."""
+        return max(0.0, self.ready - self.at) if self.ready and self.at else 0.0
+
+    @property
+    def destroying(self) -> float:
+        """How long its destroy took, with all waiting and trying again, in seconds; 0 if nobody knows."""
+        return max(0.0, self.ended - self.ending) if self.ended and self.ending else 0.0
 
     def place(self, rootdir: PurePath) -> tuple[str, int | None]:
         """Return the file that made it, relative to *rootdir* if it lies below, and the line if anybody knows it."""
@@ -109,13 +151,18 @@ class Fact:
         return below(rootdir, file), int(line)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as texts and numbers, as ``from_dict`` takes it, here or in another process."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """Return what is known of it as plain data, as ``from_dict`` takes it, here or in another process."""
+        values = {name: getattr(self, name) for name in _DEFAULTS}
+        return {name: value for name, value in values.items() if value != _DEFAULTS[name]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Return the fact that ``as_dict`` wrote down."""
         return cls(**data)
+
+
+# What each field is if nobody says so; MISSING for those that have to be said.
+_DEFAULTS: Final[dict[str, Any]] = {field.name: field.default for field in fields(Fact)}
 
 
 def below(rootdir: PurePath, path: str) -> str:
@@ -130,10 +177,10 @@ def resolve(first: Fact, second: Fact) -> Fact:
     """
     Return what is to be told of one thing that was reported twice.
 
-    The more final fact is told, and between equals the later one: untracked, kept, unfinished, leaked,
-    unrecoverable, reaped. So a leak that somebody could reap in the end is not a leak, whichever report arrives
-    first. Who made the thing, where and when is taken from the other fact if the one that is told does not know it;
-    why it is still there, if both say the same became of it.
+    The more final fact is told, and between equals the later one: destroyed, untracked, kept, unfinished, leaked,
+    unrecoverable, elsewhere, reaped. So a leak that somebody could reap in the end is not a leak, whichever report
+    arrives first. Who made the thing, where and when is taken from the other fact if the one that is told does not
+    know it; why it is still there, if both say the same became of it.
 
     Args:
         first: What was known so far.
@@ -153,104 +200,7 @@ def resolve(first: Fact, second: Fact) -> Fact:
         test=told.test or other.test,
         where=told.where or other.where,
         at=told.at or other.at,
+        ready=told.ready or other.ready,
+        ending=told.ending or other.ending,
+        errors=told.errors or other.errors,
     )
-
-
-class FactBook:
-    """
-    All that is known of one run, or of one worker's part of it; any thread may write into it.
-
-    What was reaped is not counted as destroyed: created is destroyed, reaped, kept and leaked together, less what
-    other runs had left.
-
-    Args:
-        title: What the counts are about, ``my-app/test-k3f9x2ab``; empty if there is no good name for it.
-
-    Attributes:
-        created: How many resources were created.
-        destroyed: How many of them their own process destroyed.
-        scopes: How many scopes were used.
-    """
-
-    def __init__(self, title: str = "") -> None:
-        self.title = title
-        self.created = 0
-        self.destroyed = 0
-        self.scopes = 0
-        self._facts: dict[tuple[str | float, ...], Fact] = {}
-        self._unsent: dict[tuple[str | float, ...], Fact] = {}
-        self._sent = {"created": 0, "destroyed": 0, "scopes": 0}
-        self._lock = threading.Lock()
-
-    @property
-    def facts(self) -> list[Fact]:
-        """Every fact once, in order of arrival."""
-        with self._lock:
-            return list(self._facts.values())
-
-    @property
-    def leaks(self) -> list[Fact]:
-        """The facts about what is still there although its scope is over."""
-        return [fact for fact in self.facts if fact.is_leak]
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether there is nothing to tell, because no scope was used and nothing was found."""
-        return not (self.scopes or self.created or self.destroyed or self._facts)
-
-    def add(self, fact: Fact) -> None:
-        """Take note of *fact*; of a thing that is known already, as `resolve` says."""
-        with self._lock:
-            known = self._facts.get(fact.identity)
-            told = fact if known is None else resolve(known, fact)
-            self._facts[fact.identity] = self._unsent[fact.identity] = told
-
-    def count(self, *, created: int = 0, destroyed: int = 0, scopes: int = 0) -> None:
-        """Add to the counts."""
-        with self._lock:
-            self.created += created
-            self.destroyed += destroyed
-            self.scopes += scopes
-
-    def tally(self) -> dict[What, int]:
-        """Return how many facts of each sort there are, the worst first, zeros included."""
-        numbers = dict.fromkeys(WHATS, 0)
-        for fact in self.facts:
-            numbers[fact.what] += 1
-        return numbers
-
-    def fails_run(self, leaks_mode: LeaksMode) -> bool:
-        """Whether a run that is green otherwise has to end with exit code 1."""
-        return leaks_mode == "fail" and bool(self.leaks)
-
-    def drain(self) -> dict[str, Any]:
-        """
-        Return what is new since the last call, as plain data for `merge` in another process.
-
-        Returns:
-            An empty dict if nothing is new.
-        """
-        with self._lock:
-            counts = {name: getattr(self, name) for name in self._sent}
-            news: dict[str, Any] = {
-                name: number - self._sent[name]
-                for name, number in counts.items()
-                if number != self._sent[name]
-            }
-            if self._unsent:
-                news["facts"] = [fact.as_dict() for fact in self._unsent.values()]
-            self._sent = counts
-            self._unsent = {}
-        return news
-
-    def merge(self, data: Mapping[str, Any]) -> None:
-        """Add what another book's `drain` returned; each piece once."""
-        numbers = {name: number for name, number in data.items() if name != "facts"}
-        self.count(**numbers)
-        for fact in data.get("facts", ()):
-            self.add(Fact.from_dict(fact))
-
-
-def _text(value: object) -> str:
-    # Also makes a plain text of a subclass, which execnet would refuse to send.
-    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")

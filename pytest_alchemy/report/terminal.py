@@ -13,7 +13,11 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from pytest_alchemy import clock
-from pytest_alchemy.report.facts import WHATS, Fact, FactBook, LeaksMode, What, below
+from pytest_alchemy.report.book import FactBook
+from pytest_alchemy.report.durations import duration_lines
+from pytest_alchemy.report.facts import LEAKS, WHATS, Fact, LeaksMode, Told, What, below
+from pytest_alchemy.report.texts import one_line
+from pytest_alchemy.report.words import retries
 
 if TYPE_CHECKING:
     import pytest
@@ -30,14 +34,6 @@ _NARROWEST: Final = 40
 _LONGEST_NAME: Final = 300
 _LONGEST_REASON: Final = 600
 _QUIET: Final[frozenset[What]] = frozenset(("untracked", "kept"))  # no problem of anybody's
-_COUNTED: Final[tuple[What, ...]] = (
-    "reaped",
-    "kept",
-    "untracked",
-    "unfinished",
-    "unrecoverable",
-    "leaked",
-)
 
 
 class Noted:
@@ -62,6 +58,7 @@ def write(
     leaks_mode: LeaksMode,
     report_file: PurePath | None = None,
     clean_up: str = "",
+    durations: int | None = None,
 ) -> None:
     """
     Write the section about scopes, if there is anything to tell.
@@ -70,8 +67,9 @@ def write(
         reporter: pytest's own reporter.
         book: What is known of the run.
         leaks_mode: What a leak does to the run.
-        report_file: Where the report was written to, if it was.
+        report_file: The page that was written, if it was.
         clean_up: The command that destroys what leaked; empty if there is none.
+        durations: How many of the slowest creates and destroys to show, 0 for all, None for none.
     """
     config = reporter.config
     lines = summary_lines(
@@ -88,6 +86,8 @@ def write(
     reporter.write_sep("=", TITLE)
     for text, markup in lines:
         reporter.write_line(text, **markup)
+    for text in () if durations is None else duration_lines(book, durations):
+        reporter.write_line(text)
 
 
 def add_stats(reporter: pytest.TerminalReporter, book: FactBook, *, leaks_mode: LeaksMode) -> None:
@@ -104,17 +104,18 @@ def add_stats(reporter: pytest.TerminalReporter, book: FactBook, *, leaks_mode: 
         leaks_mode: ``off`` leaves leaks out.
     """
     add = getattr(reporter, "_add_stats", None)
-    for what in stats_for(book):
-        noted = [Noted(fact) for fact in book.facts if fact.what == what]
-        if leaks_mode == "off" and noted[0].fact.is_leak:
+    for what, number in stats_for(book).items():
+        if leaks_mode == "off" and what in LEAKS:
             continue
+        noted = [Noted(fact) for fact in book.facts if fact.what == what]
+        noted += noted[-1:] * (number - len(noted))  # of very many, not all are listed
         if add is not None:
             add(what, noted)
         else:
             reporter.stats.setdefault(what, []).extend(noted)
 
 
-def stats_for(book: FactBook) -> dict[str, int]:
+def stats_for(book: FactBook) -> dict[Told, int]:
     """Return the categories for pytest's last line and their numbers, without zeros, the worst first."""
     return {what: number for what, number in book.tally().items() if number}
 
@@ -138,7 +139,7 @@ def summary_lines(
         width: Columns of the screen; 0 leaves every line whole.
         rootdir: Paths below it are shown relative to it.
         leaks_mode: ``off`` counts leaks, but neither lists them nor calls them a problem.
-        report_file: Where the report was written to, if it was.
+        report_file: The page that was written, if it was.
         clean_up: The command that destroys what leaked; empty if there is none.
         verbosity: From 1 on everything is told and nothing cut; below 0 only what is a problem.
         now: Moment of the report, in seconds since the epoch.
@@ -149,17 +150,21 @@ def summary_lines(
     if book.is_silent:
         return []
     page = _Page(width, rootdir, verbosity, clock.now() if now is None else now)
-    told = [fact for fact in _worst_first(book.facts) if _is_told(fact, leaks_mode, verbosity)]
+    told = [fact for fact in _worst_first(book.facts) if _is_told(fact.what, leaks_mode, verbosity)]
     shown = told if verbosity > 0 else told[:MOST_BULLETS]
+    total = sum(n for what, n in book.tally().items() if _is_told(what, leaks_mode, verbosity))
     lines = list(page.wrap(_counts(book), _colour_of_counts(book, leaks_mode), indent=""))
     for fact in shown:
         lines += page.bullet(fact, leaks_mode)
-    if hidden := len(told) - len(shown):
-        lines += page.wrap(f"... and {hidden} more (all with -v)", {}, indent="")
+    if hidden := total - len(shown):
+        more = f"... and {hidden} more" + (" (all with -v)" if verbosity <= 0 else "")
+        lines += page.wrap(more, {}, indent="")
     if clean_up and any(fact.what == "leaked" for fact in told):
         lines += page.wrap(f"clean up: {one_line(clean_up)}", {}, indent="")
     if report_file is not None and told and verbosity >= 0:
-        lines += page.wrap(f"report: {one_line(below(rootdir, str(report_file)))}", {}, indent="")
+        place = one_line(below(rootdir, str(report_file)))
+        beside = " (leaks.json, leaks.xml beside it)"
+        lines += page.wrap(f"report: {place}{beside}", {}, indent="")
     if book.fails_run(leaks_mode):
         text = "exit 1: leaks fail the run (--alchemy-leaks=warn to allow)"
         lines += page.wrap(text, {"red": True, "bold": True}, indent="")
@@ -182,6 +187,10 @@ class _Page:
         for text in (self._origin(fact), self._world(fact), self._reason(fact), self._hint(fact)):
             if text:
                 yield from self.wrap(_INDENT + text, {}, indent=_INDENT)
+        for number, error in enumerate(fact.errors if self._verbosity > 0 else (), 1):
+            yield from self.wrap(
+                f"{_INDENT}attempt {number}: {one_line(error)}", {}, indent=_INDENT
+            )
 
     def wrap(self, text: str, markup: Markup, *, indent: str) -> Iterator[Line]:
         if not self._width or len(text) <= self._width:
@@ -247,46 +256,27 @@ class _Page:
         return one_line(" ".join(text.split()), limit)
 
 
-def one_line(text: str, limit: int | None = None) -> str:
-    r"""
-    Return *text* with every character escaped that a terminal would not simply show.
-
-    Args:
-        text: Any text.
-        limit: Longest text to return, in characters; longer ones lose their middle. None for no limit.
-
-    >>> print(one_line("a\nb\x1b[2J"), one_line("abcdefghij", 7))
-    a\nb\x1b[2J ab...ij
-    """
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    if limit is None or len(text) <= limit:
-        return text
-    kept = limit - 3
-    return f"{text[: kept - kept // 2]}...{text[len(text) - kept // 2 :]}"
-
-
 def _counts(book: FactBook) -> str:
     tally = book.tally()
     parts = [f"{book.created} created", f"{book.destroyed} destroyed"]
-    for what in _COUNTED:
+    for what in reversed(WHATS):
         if tally[what]:
             word = what.upper() if what == "leaked" else what
             parts.append(f"{tally[what]} {word}")
         elif what == "leaked":
             parts.append("0 leaked")
     place = f" in {one_line(book.title)}" if book.title else ""
-    return ", ".join(parts) + place
+    return ", ".join(parts) + retries(book.retries) + place
 
 
 def _worst_first(facts: Iterable[Fact]) -> list[Fact]:
     return sorted(facts, key=lambda fact: WHATS.index(fact.what))
 
 
-def _is_told(fact: Fact, leaks_mode: LeaksMode, verbosity: int) -> bool:
-    if fact.is_leak:
+def _is_told(what: What, leaks_mode: LeaksMode, verbosity: int) -> bool:
+    if what in LEAKS:
         return leaks_mode != "off"
-    return verbosity >= 0 or fact.what not in _QUIET
+    return verbosity >= 0 or what not in _QUIET
 
 
 def _colour_of(fact: Fact, leaks_mode: LeaksMode) -> Markup:
@@ -298,5 +288,5 @@ def _colour_of(fact: Fact, leaks_mode: LeaksMode) -> Markup:
 def _colour_of_counts(book: FactBook, leaks_mode: LeaksMode) -> Markup:
     if book.fails_run(leaks_mode):
         return {"red": True, "bold": True}
-    calm = {"kept", "leaked", "unrecoverable"} if leaks_mode == "off" else {"kept"}
+    calm: set[What] = {"kept", *(LEAKS if leaks_mode == "off" else ())}
     return {"yellow" if stats_for(book).keys() - calm else "green": True}

@@ -173,7 +173,7 @@ def test_it_is_tried_again_when_the_provider_wants_it(
 
     assert provider.times("a") == 2
     assert fake_clock.waits == waits
-    assert scope.root.counts.retried == 1
+    assert scope.root.counts.retried == {str(status): 1}
 
 
 @pytest.fixture

@@ -85,6 +85,7 @@ class Row:
         after: Called afterwards: then the world is another one.
         met: The settings of whoever meets the record; None for the same.
         says: What is said then.
+        what: What the thing is called then.
     """
 
     settings: Callable[[Path], Settings]
@@ -92,6 +93,7 @@ class Row:
     after: Callable[[Accounts], None]
     says: str
     met: Callable[[Settings], Settings] | None = None
+    what: str = "elsewhere"
 
 
 def live(_: Path) -> Settings:
@@ -121,7 +123,11 @@ ROWS = {
         met=lambda settings: replace(settings, live=False),
     ),
     "live, then logged out": Row(
-        live, nothing, Accounts.log_out, "No Cloudflare credentials for profile 'default'"
+        live,
+        nothing,
+        Accounts.log_out,
+        "No Cloudflare credentials for profile 'default'",
+        what="unrecoverable",  # nobody can tell which world this is
     ),
     "one account, then another": Row(
         live,
@@ -235,7 +241,7 @@ def test_a_recovery_in_another_world_calls_nothing_and_forgets_nothing(
     for _ in range(2):  # the second finds what the first one left as it was
         [finding] = reap(owner.folder)
 
-        assert finding.what == "unrecoverable"
+        assert finding.what == row.what
         assert row.says in finding.reason
         assert accounts.asked == []
         assert owner.records == 1
@@ -273,7 +279,7 @@ def test_a_fake_in_the_memory_of_a_dead_process_is_not_called(
 
     [finding] = reap(owner.folder)
 
-    assert finding.what == "unrecoverable"
+    assert finding.what == "elsewhere"
     assert "lives in memory:999999999" in finding.reason
     assert fake.requests == []
     assert owner.records == 1

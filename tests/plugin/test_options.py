@@ -33,6 +33,7 @@ GIVEN = [
     ("alchemy_profile", "ci", "profile", "ci"),
     ("alchemy_keep", "failed", "keep", "failed"),
     ("alchemy_leaks", "off", "leaks", "off"),
+    ("alchemy_durations", "7", "durations", 7),
 ]
 PATHS = [
     ("alchemy_root", "root"),
@@ -76,7 +77,12 @@ def test_a_flag_beats_ini_and_ini_beats_the_default(
     pytester: pytest.Pytester, name: str, text: str, field: str, value: object
 ) -> None:
     default = getattr(options(pytester), field)
-    other = {"alchemy_destroy": "sequential", "alchemy_keep": "always", "alchemy_leaks": "fail"}
+    other: dict[str, object] = {
+        "alchemy_destroy": "sequential",
+        "alchemy_keep": "always",
+        "alchemy_leaks": "fail",
+        "alchemy_durations": 0,
+    }
     flag = "--" + name.replace("_", "-")
 
     pytester.makeini(f"[pytest]\n{name} = {text}")

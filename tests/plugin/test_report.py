@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,7 +83,7 @@ def test_every_leak_is_told_with_its_test_and_line(pytester: pytest.Pytester, wo
     result = world.run("--alchemy-leaks=fail")
 
     assert section(result) == [
-        "2 created, 1 destroyed, 1 LEAKED in shop/test-*",
+        "2 created, 1 destroyed, 1 LEAKED (2 retries: 2x RuntimeError) in shop/test-*",
         "LEAKED File bad (*) in shop/test-main-*/test_leaky.py::test_green",
         "       created by test_leaky.py:5 test_green at *",
         "       RuntimeError: the disk is on fire (tried 3 times)",
@@ -170,9 +170,10 @@ def test_the_report_file_says_the_same(pytester: pytest.Pytester, world: World) 
 
     result = world.run("--alchemy-report=out", "--alchemy-leaks=fail")
 
-    assert section(result)[-2] == f"report: {Path('out', 'leaks.json')}"
+    assert section(result)[-2] == "report: out/index.html (leaks.json, leaks.xml beside it)"
     report = json.loads((pytester.path / "out" / "leaks.json").read_text())
-    [fact] = report["facts"]
+    fact, gone = report["facts"]
+    assert (gone["what"], gone["id"]) == ("destroyed", "good")
     assert report["counts"]["created"] == 2
     assert report["counts"]["leaked"] == 1
     assert (fact["kind"], fact["id"]) == ("File", "bad")
@@ -216,7 +217,9 @@ def test_what_wide_scopes_and_deferred_calls_leave_is_told(
         "LEAKED File stage (*) in shop/test-gw0-*",
         "LEAKED deferred undo('word') in shop/test-gw0-*/test_wide.py::test_one",
     ]
-    assert section(result)[0] == "4 created, 0 destroyed, 5 LEAKED in shop/test-*"
+    assert section(result)[0] == (
+        "4 created, 0 destroyed, 5 LEAKED (8 retries: 6x RuntimeError, 2x ValueError) in shop/test-*"
+    )
     assert world.left == ["app", "inner", "module", "stage"]
 
 
@@ -237,7 +240,9 @@ def test_workers_tell_as_one(pytester: pytest.Pytester, world: World) -> None:
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     lines = section(result)
-    assert lines[0] == "10 created, 9 destroyed, 1 LEAKED in shop/test-*"
+    assert lines[0] == (
+        "10 created, 9 destroyed, 1 LEAKED (2 retries: 2x RuntimeError) in shop/test-*"
+    )
     assert re.fullmatch(
         r"LEAKED File db \(\*\) in shop/test-gw[01]-\*/test_many.py::test_one\[5\]", lines[1]
     )
@@ -245,3 +250,232 @@ def test_workers_tell_as_one(pytester: pytest.Pytester, world: World) -> None:
         r"       created by test_many.py:7 test_one\[5\] \[gw[01]\] at \*", lines[2]
     )
     assert world.left == ["db"]
+
+
+def report_of(pytester: pytest.Pytester) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((pytester.path / "out" / "leaks.json").read_bytes())
+    assert (pytester.path / "out" / "leaks.xml").exists()
+    assert (pytester.path / "out" / "index.html").exists()
+    return document
+
+
+def test_every_resource_of_every_worker_is_in_the_report_with_its_moments(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        test_many="""
+        import os
+        import pytest
+        from kinds import File, Note
+
+        @pytest.mark.parametrize("number", range(6))
+        def test_one(alchemy_app, alchemy_stage, alchemy_scope, number):
+            alchemy_app.create(File("app"))
+            alchemy_stage.create(File("stage"))
+            alchemy_scope.create(File("db", broken=number == 5))
+            alchemy_scope.create(Note("memory"))
+            if number == 3:
+                os._exit(7)
+        """
+    )
+
+    world.run_apart("-n2", "--alchemy-report=out", plugins="xdist", timeout=120)
+
+    document = report_of(pytester)
+    facts = document["facts"]
+    tests = {(each["test"], each["id"], each["what"]) for each in facts}
+    for number in (0, 1, 2, 4):
+        test = f"test_many.py::test_one[{number}]"
+        assert {(test, "db", "destroyed"), (test, "memory", "destroyed")} <= tests
+    assert ("test_many.py::test_one[5]", "db", "leaked") in tests
+    assert ("test_many.py::test_one[3]", "db", "reaped") in tests
+    assert [each["what"] for each in facts if each["id"] == "app"] == ["destroyed"]
+    clean = [each for each in facts if each["what"] == "destroyed" and each["id"] != "app"]
+    for each in clean:
+        moments = [each[name] for name in MOMENTS]
+        assert moments == sorted(moments), each
+        assert each["worker"].startswith("gw")
+        assert (each["file"], each["line"] > 0) == ("test_many.py", True)
+    [leaked] = [each for each in facts if each["what"] == "leaked"]
+    assert leaked["errors"] == ["RuntimeError: the disk is on fire"] * 3
+    assert document["counts"]["retried"] == 2
+    [reaped] = [each for each in facts if each["what"] == "reaped" and each["id"] == "db"]
+    assert reaped["destroy_ended_at"] > reaped["created_at"]
+
+
+MOMENTS = ("created_at", "create_ended_at", "destroy_started_at", "destroy_ended_at")
+
+
+def test_a_folder_that_cannot_be_written_changes_nothing_else(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(test_leaky=LEAKY)
+    (pytester.path / "out").write_text("")
+
+    result = world.run("--alchemy-report=out")
+
+    assert result.ret == pytest.ExitCode.OK
+    told = section(result)
+    assert told[1].startswith("LEAKED File bad")
+    assert not any(line.startswith("report: ") for line in told)
+    assert told[-2:] == [
+        f"Report {pytester.path}/out/leaks.json could not be written: file exists.",
+        "Name another folder with --alchemy-report.",
+    ]
+
+
+def test_what_has_no_repr_and_no_text_is_reported_all_the_same(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        test_mute="""
+        from kinds import File
+
+        class Mute(Exception):
+            def __str__(self):
+                raise ValueError("no words")
+
+        class Shy(File):
+            def __repr__(self):
+                raise ValueError("not me")
+
+            def destroy(self):
+                raise Mute
+
+        def undo(thing):
+            raise RuntimeError("no")
+
+        def test_shy(alchemy_scope):
+            shy = alchemy_scope.create(Shy("shy"))
+            alchemy_scope.defer(undo, shy)
+        """
+    )
+
+    result = world.run("--alchemy-report=out")
+
+    result.assert_outcomes(passed=1)
+    told = "\n".join(section(result))
+    assert "LEAKED Shy shy" in told
+    assert "Mute: (its text cannot be had: ValueError)" in told
+    assert "LEAKED deferred undo(<Shy>)" in told
+    assert report_of(pytester)["counts"]["leaked"] == 2
+
+
+def test_github_marks_the_line_and_gets_a_summary_from_the_controller_alone(
+    pytester: pytest.Pytester, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(test_leaky=LEAKY)
+    summary = pytester.path / "summary.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(pytester.path.parent))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+
+    result = world.run_apart("-n2", "--alchemy-leaks=fail", plugins="xdist")
+
+    marks = [line for line in result.outlines if line.startswith("::")]
+    assert len(marks) == 1
+    place = f"file={pytester.path.name}/test_leaky.py,line=5"
+    assert marks[0].startswith(f"::error {place},title=Leaked File bad (alt-shop-")
+    assert summary.read_text().count("### alchemy scopes") == 1
+    assert "| leaked | File bad" in summary.read_text()
+
+
+def test_github_s_summary_that_cannot_be_written_changes_nothing_else(
+    pytester: pytest.Pytester, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(test_leaky=LEAKY)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "no" / "summary.md"))
+
+    result = world.run()
+
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["The summary of the step could not be written: *", "::warning *"])
+
+
+def test_the_slowest_are_told_if_asked_for(pytester: pytest.Pytester, world: World) -> None:
+    pytester.makepyfile(
+        test_two="""
+        from kinds import File
+
+        def test_one(alchemy_scope):
+            alchemy_scope.create(File("a"))
+            alchemy_scope.create(File("b"))
+        """
+    )
+
+    told = section(world.run("--alchemy-durations=1"))
+
+    assert told[0] == "2 created, 2 destroyed, 0 leaked in shop/test-*"
+    assert [told[1], told[3]] == ["slowest 1 of 2 creates", "slowest 1 of 2 destroys"]
+    assert re.fullmatch(r" +\d+\.\d{3} s  File [ab]  test_two.py::test_one", told[2])
+
+
+def test_a_long_teardown_tells_how_far_it_is(pytester: pytest.Pytester, world: World) -> None:
+    pytester.makeconftest(
+        """
+        from pytest_alchemy import teardown
+        teardown.TELL_AFTER = 0.0
+        """
+    )
+    pytester.makepyfile(
+        test_long="""
+        from kinds import File
+
+        def test_one(alchemy_scope):
+            for number in range(3):
+                alchemy_scope.create(File(str(number)))
+        """
+    )
+
+    loud = world.run_apart("--color=no")
+    quiet = world.run_apart("-q")
+
+    loud.stdout.fnmatch_lines(
+        ["alchemy: shop/test-main-*/test_long.py::test_one: 1 of 3 destroyed after 0 s"]
+    )
+    assert not any("\r" in line or "\x1b" in line for line in loud.outlines)
+    quiet.stdout.no_fnmatch_line("alchemy: *")
+
+
+def test_what_lives_in_another_world_is_told_as_such(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        test_moved="""
+        import os
+        from kinds import File
+
+        class Far(File):
+            def world(self):
+                return os.environ["FAR"]
+
+        def test_one(alchemy_scope, monkeypatch):
+            os.environ["FAR"] = "server:one"
+            alchemy_scope.create(Far("db"))
+            os.environ["FAR"] = "server:two"
+        """
+    )
+
+    result = world.run("--alchemy-leaks=fail")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert section(result)[0] == "1 created, 0 destroyed, 1 elsewhere, 0 leaked in shop/test-*"
+    assert section(result)[1].startswith("ELSEWHERE Far db (*) in shop/test-main-*")
+    result.stdout.fnmatch_lines(["=* 1 passed, 1 elsewhere in *"])
+
+
+@pytest.mark.parametrize("flag", ["-q", "-v"])
+def test_a_narrow_quiet_or_verbose_run_counts_alike(
+    pytester: pytest.Pytester, world: World, monkeypatch: pytest.MonkeyPatch, flag: str
+) -> None:
+    pytester.makepyfile(test_leaky=LEAKY)
+    monkeypatch.setenv("COLUMNS", "40")
+
+    result = world.run_apart(flag, "--color=no")
+
+    lines = result.outlines
+    assert any("1 passed, 1 leaked in" in line for line in lines)
+    assert any(line.startswith("LEAKED File bad") for line in lines)
+    assert any("attempt 3: RuntimeError" in line for line in lines) is (flag == "-v")
+    assert "\x1b" not in result.stdout.str()

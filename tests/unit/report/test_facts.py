@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_alchemy.report.facts import WHATS, Fact, FactBook, What, resolve
+from pytest_alchemy.report.book import FactBook
+from pytest_alchemy.report.facts import WHATS, Fact, What, resolve
 from tests.unit.report.facts import NOON, ROOT, fact
 
 CALL: dict[str, Any] = {"kind": "deferred", "id": "close()", "name": ""}
@@ -86,15 +87,17 @@ def test_a_place_is_told_relative_to_rootdir(where: str, place: tuple[str, int |
 
 @pytest.mark.parametrize("what", WHATS)
 def test_a_leak_is_what_is_there_though_nobody_asked_to_keep_it(what: What) -> None:
-    assert fact(what).is_leak is (what in {"leaked", "unrecoverable"})
+    assert fact(what).is_leak is (what in {"leaked", "unrecoverable", "elsewhere"})
 
 
 RANKS: tuple[What, ...] = (
+    "destroyed",
     "untracked",
     "kept",
     "unfinished",
     "leaked",
     "unrecoverable",
+    "elsewhere",
     "reaped",
 )
 
@@ -179,7 +182,8 @@ def test_a_new_book_is_silent() -> None:
 def test_a_count_breaks_the_silence(count: str) -> None:
     book = FactBook()
 
-    book.count(**{count: 1})
+    one: Any = {count: 1}
+    book.count(**one)
 
     assert not book.is_silent
 
@@ -200,6 +204,7 @@ def test_a_tally_lists_every_sort_the_worst_first() -> None:
     assert list(book.tally().items()) == [
         ("leaked", 2),
         ("unrecoverable", 0),
+        ("elsewhere", 0),
         ("unfinished", 0),
         ("reaped", 1),
         ("untracked", 0),
@@ -212,7 +217,7 @@ def test_only_leaks_fail_a_run_and_only_if_asked_to(what: What) -> None:
     book = FactBook()
     book.add(fact(what))
 
-    assert book.fails_run("fail") is (what in {"leaked", "unrecoverable"})
+    assert book.fails_run("fail") is (what in {"leaked", "unrecoverable", "elsewhere"})
     assert not book.fails_run("warn")
     assert not book.fails_run("off")
 

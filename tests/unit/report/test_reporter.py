@@ -7,7 +7,8 @@ import pytest
 HOOKS = """
 import pytest
 from pytest_alchemy.report import terminal
-from pytest_alchemy.report.facts import Fact, FactBook
+from pytest_alchemy.report.book import FactBook
+from pytest_alchemy.report.facts import Fact
 
 def pytest_addoption(parser):
     parser.addoption("--made", action="append", default=[])

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from pytest_alchemy.report.facts import WHATS, FactBook, LeaksMode, What
-from pytest_alchemy.report.terminal import Line, one_line, stats_for, summary_lines
+from pytest_alchemy.report.book import FactBook
+from pytest_alchemy.report.facts import WHATS, LeaksMode, What
+from pytest_alchemy.report.terminal import Line, stats_for, summary_lines
+from pytest_alchemy.report.texts import one_line
 from tests.unit.report.facts import NOON, ROOT, fact
 
 TITLE = "shop/test-k3f9x2ab"
@@ -67,7 +69,7 @@ def test_a_run_with_leaks_and_a_crash_is_told_whole(book: FactBook) -> None:
     book.add(fact(hint="Delete it by hand."))
     book.add(fact(kind="Worker", id="api", name="alt-api-w2", where=f"{ROOT}/tests/conftest.py:17"))
 
-    told = text(book, leaks_mode="fail", report_file=ROOT / "reports" / "leaks.json")
+    told = text(book, leaks_mode="fail", report_file=ROOT / "reports" / "index.html")
 
     assert told == (
         "214 created, 211 destroyed, 1 reaped, 2 LEAKED in shop/test-k3f9x2ab\n"
@@ -82,7 +84,7 @@ def test_a_run_with_leaks_and_a_crash_is_told_whole(book: FactBook) -> None:
         "REAPED Queue jobs (alt-jobs-q7) in shop/test-gw1-k3f9x2ab/backend\n"
         "       created by tests/test_jobs.py:9 test_crash [gw1] at 12:04:11\n"
         "       worker gw1 (pid 4121) died in tests/test_jobs.py::test_crash; destroyed in 0.8 s\n"
-        "report: reports/leaks.json\n"
+        "report: reports/index.html (leaks.json, leaks.xml beside it)\n"
         "exit 1: leaks fail the run (--alchemy-leaks=warn to allow)"
     )
 
@@ -221,7 +223,7 @@ def test_a_quiet_run_tells_problems_only(book: FactBook, what: What) -> None:
 
     is_problem = what not in {"kept", "untracked"}
     assert (what.upper() in told.partition("\n")[2]) is is_problem
-    assert (EXIT in told) is (what in {"leaked", "unrecoverable"})
+    assert (EXIT in told) is (what in {"leaked", "unrecoverable", "elsewhere"})
     assert "Delete it." not in told
     assert "report:" not in told
 
@@ -348,11 +350,50 @@ def test_an_empty_id_is_seen(book: FactBook) -> None:
 
 
 def test_endless_text_is_cut_in_its_middle_unless_asked_for(book: FactBook) -> None:
-    book.add(fact(id="i" * 9999, reason="r" * 9999))
+    book.add(fact(id="i" * 2000, reason="r" * 2000))
 
     assert max(len(line) for line, _ in lines(book)) < 700
-    assert "i" * 9999 in text(book, verbosity=1)
-    assert "r" * 9999 in text(book, verbosity=1)
+    assert "i" * 2000 in text(book, verbosity=1)
+    assert "r" * 2000 in text(book, verbosity=1)
+
+
+def test_not_even_a_verbose_report_repeats_100_kilobytes(book: FactBook) -> None:
+    book.add(fact(id="i" * 100_000, reason="r" * 100_000, errors=["e" * 100_000] * 3))
+
+    told = text(book, verbosity=1)
+
+    assert len(told) < 15_000
+    assert "...(100000 characters)..." in told
+
+
+def test_retries_are_counted_by_what_they_met(book: FactBook) -> None:
+    book.count(retries={"503": 1, "429": 2})
+
+    assert text(book) == (
+        "214 created, 211 destroyed, 0 leaked (3 retries: 2x 429, 1x 503) in shop/test-k3f9x2ab"
+    )
+
+
+def test_a_verbose_report_tells_every_attempt(book: FactBook) -> None:
+    book.add(fact(errors=("RuntimeError: one", "RuntimeError: two\nlines")))
+
+    assert lines(book, verbosity=1)[-2:] == [
+        ("       attempt 1: RuntimeError: one", {}),
+        ("       attempt 2: RuntimeError: two\\nlines", {}),
+    ]
+    assert "attempt" not in text(book)
+
+
+def test_of_very_many_leaks_all_are_counted(book: FactBook) -> None:
+    many(book, 20_000)
+
+    told = lines(book)
+
+    assert told[0][0].startswith("214 created, 211 destroyed, 20000 LEAKED")
+    assert len(told) < 250
+    assert told[-1][0] == "... and 19950 more (all with -v)"
+    assert lines(book, verbosity=1)[-1][0] == "... and 10000 more"
+    assert book.fails_run("fail")
 
 
 @pytest.mark.parametrize(
