@@ -12,13 +12,18 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from pytest_alchemy import clock
 from pytest_alchemy.errors import AlchemyError, StageLockedError
-from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
+from pytest_alchemy.recovery.deadstage import DeadStage, Finding, lock_of
 from pytest_alchemy.recovery.footing import take_footing
 from pytest_alchemy.state.keys import user_key
+
+if TYPE_CHECKING:
+    from pytest_alchemy.state.stagestate import StageState
 
 # What the loaded modules print must not stand between our lines.
 _OUT = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -46,8 +51,38 @@ def _reap(folder: Path, timeout: float) -> None:
     for book in dead.read().books.values():
         take_footing(book.header)
         break
+    findings = []
     for finding in dead.reap(lock):
-        _say(what=finding.what, reason=finding.reason, facts=finding.facts)
+        findings.append((clock.now(), finding))
+        _say(what=finding.what, reason=finding.reason, errors=finding.errors, facts=finding.facts)
+    _report(dead.read(), findings)
+
+
+def _report(state: StageState, findings: list[tuple[float, Finding]]) -> None:
+    """Write the report that the run can no longer write, now that everything else is done."""
+    headers = [segment.header for segment in state.segments]
+    if not any(header.report for header in headers):
+        return
+    from pytest_alchemy.lastreport import write_last_report
+    from pytest_alchemy.recovery.reapable import lives
+
+    if any(lives(header.patron) for header in headers):
+        return  # an xdist controller that lives writes it itself
+
+    facts = [
+        {
+            "what": finding.what,
+            "reason": finding.reason,
+            "errors": finding.errors,
+            "ended": at,
+            **finding.facts,
+        }
+        for at, finding in findings
+    ]
+    try:
+        write_last_report(state.segments, facts)
+    except AlchemyError as error:
+        sys.stderr.write(f"{error}\n")
 
 
 def _say(**line: object) -> None:
