@@ -44,6 +44,11 @@ class Application(LastingScope):
         """What was decided of everything that was declared so far, in order."""
         return self.recorded.planned
 
+    @property
+    def is_open(self) -> bool:
+        """Whether this process still owns the stage: neither finalized nor given up."""
+        return self._give_up_stage is not None
+
     def enter(self) -> None:
         """Make it the current scope from now on, until it is given up."""
         self._outer = current.get()

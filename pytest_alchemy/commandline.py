@@ -6,10 +6,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pytest_alchemy.errors import ContradictionError
 from pytest_alchemy.settings import Phase
+
+if TYPE_CHECKING:
+    from pytest_alchemy.application import Application
+    from pytest_alchemy.recorded import Planned
+
+
+class Listener(Protocol):
+    """Is told what a program does that a command runs."""
+
+    def opening(self, app: str, stage: str) -> None:
+        """
+        Hear that the program opens a stage; before anything of it is read or taken.
+
+        Raises:
+            AlchemyError: It may not.
+        """
+
+    def opened(self, application: Application) -> None:
+        """Hear that a stage is open."""
+
+    def decided(self, planned: Planned) -> None:
+        """Hear what is about to be done with a resource; of what is destroyed, that it is."""
+
+    def done(self, resource: str, scope: str) -> None:
+        """Hear that what was decided of a resource is done: both as `Planned` says them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +52,7 @@ class CommandLine:
         plan_only: Call nothing that changes anything; say what would be done.
         root: The folder of all stages.
         lock_timeout: How long to wait for another owner of the stage, in seconds.
+        listener: Is told what the program does.
     """
 
     app: str | None = None
@@ -38,6 +64,7 @@ class CommandLine:
     plan_only: bool = False
     root: Path | None = None
     lock_timeout: float = 0.0
+    listener: Listener | None = None
 
     def agree(self, what: Literal["app", "stage", "profile"], said: str) -> str:
         """

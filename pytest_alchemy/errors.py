@@ -512,6 +512,20 @@ class ContradictionError(AlchemyError):
         )
 
 
+class OtherStageError(AlchemyError):
+    """A program that a command runs opened a second stage."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first, second)
+        self.first, self.second = first, second
+
+    def __str__(self) -> str:
+        return (
+            f"The program opened {self.first} and then {self.second}: a command works on one stage.\n"
+            f"Nothing of {self.second} was called. Let the program take the stage from the command line: --stage."
+        )
+
+
 class UnknownStageError(AlchemyError, LookupError):
     """A stage of which nothing is recorded was to be destroyed."""
 

@@ -20,7 +20,7 @@ from pytest_alchemy.errors import (
 )
 from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.plan import Step
-from pytest_alchemy.recorded import LastingEntry, Planned
+from pytest_alchemy.recorded import LastingEntry
 from pytest_alchemy.recordedscope import RecordedScope
 from pytest_alchemy.records import Created, Destroyed
 from pytest_alchemy.resource import Resource
@@ -124,7 +124,14 @@ class LastingScope(RecordedScope):
             else:
                 made = await self._new(kind, resource, driver, None)
             if made is not None:
+                if not self.recorded.wishes.plan_only:
+                    self._done(made)
                 return made
+
+    def _done(self, made: Resource) -> None:
+        entry = self.owned.get((kind_of(type(made)).name, made.id))
+        if entry is not None:
+            self.recorded.done(entry)
 
     def _read(self, kind: Kind, resource: Resource) -> Resource:
         """Return *resource* as it is recorded; nothing is called."""
@@ -192,13 +199,8 @@ class LastingScope(RecordedScope):
             force=first and self.recorded.wishes.force,
         )
         if first:
-            self._note(step, entry, names)
+            self.recorded.note(step, entry, names)
         return step
-
-    def _note(self, step: Step, entry: Entry, names: list[str] | None = None) -> None:
-        scope = entry.scope.title
-        said = Planned(step, entry.title, entry.name, scope, tuple(names or ()))
-        self.recorded.planned.append(said)
 
     def _keep(self, entry: LastingEntry, resource: Resource, *, first: bool) -> Resource:
         lifecycle.take_over(resource, entry)
@@ -225,6 +227,7 @@ class LastingScope(RecordedScope):
             await lifecycle.update(entry, resource, driver)
         except MustReplaceError:
             if first:
+                self.recorded.note_replacement(entry)
                 return False
             raise
         entry.half_changed, entry.where = False, resource._alchemy.where
@@ -271,7 +274,8 @@ class LastingScope(RecordedScope):
         try:
             try:
                 there = await self._look(entry, driver)
-                self._note(Step.ADOPT if there else Step.CREATE, entry)
+                if old is None:
+                    self.recorded.note(Step.ADOPT if there else Step.CREATE, entry)
                 self.recorded.declared.add(entry.seq)
                 if self.recorded.wishes.plan_only:
                     entry.status = Status.CREATED
@@ -285,6 +289,7 @@ class LastingScope(RecordedScope):
         finally:
             entry.end()
         if old is not None:
+            self.recorded.told.add(old.seq)
             self.recorded.unshield([self.recorded.lives[old.seq]])
         return resource
 
@@ -328,7 +333,9 @@ class LastingScope(RecordedScope):
             AlreadyExistsError: It exists, and is not to be taken over.
         """
         entry.resource._alchemy.owner = entry
-        if "read" not in entry.kind.hooks or not await lifecycle.exists(entry, driver):
+        if self.recorded.wishes.plan_only or "read" not in entry.kind.hooks:
+            return False
+        if not await lifecycle.exists(entry, driver):
             return False
         if not self.recorded.wishes.adopt:
             raise AlreadyExistsError(entry.title, entry.name, self.title)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_alchemy.application import Application
 from pytest_alchemy.choice import Choice
+from pytest_alchemy.commandline import command_line
 from pytest_alchemy.driver import ASYNC, BLOCKING, Driver, refuse_in_coroutine, run_blocking
 from pytest_alchemy.errors import DestroyError, StageDestroyed, StateForeignError
 from pytest_alchemy.names import resource_key
@@ -83,11 +84,13 @@ def open_stage(choice: Choice) -> Application:
         StateForeignError: What is recorded was written by another user or machine, or edited.
         StateFileError, JournalReadError: It is damaged, or of a newer version.
     """
-    settings, wishes = choice.settings, choice.wishes
+    settings, wishes, listener = choice.settings, choice.wishes, command_line().listener
+    if listener is not None:
+        listener.opening(settings.app, settings.stage)
     folder = Root(choice.root).stage_path(settings.app, settings.stage)
     store = FileStore(folder, user_key(), stage=settings.stage)
     lasting = LastingStage(store)
-    reads = wishes.phase == "read"
+    reads = wishes.phase == "read" or wishes.plan_only
     state = load_stage(store) if reads else lasting.open(choice.lock_timeout)
     try:
         if state.untrusted:
@@ -105,7 +108,11 @@ def open_stage(choice: Choice) -> Application:
     except BaseException:
         lasting.end(clean=False)
         raise
-    return Application(stage, recorded, lambda clean: lasting.end(clean=clean))
+    application = Application(stage, recorded, lambda clean: lasting.end(clean=clean))
+    if listener is not None:
+        recorded.listener = listener
+        listener.opened(application)
+    return application
 
 
 def _recorded(state: StageState, stage: Stage, choice: Choice) -> Recorded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -9,7 +10,8 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from pytest_alchemy import clock, records
-from pytest_alchemy.entry import Call, Entry, Status
+from pytest_alchemy.commandline import Listener
+from pytest_alchemy.entry import Call, Entry, Owned, Status
 from pytest_alchemy.kinds import Kind
 from pytest_alchemy.loading import load_kind
 from pytest_alchemy.names import resource_key
@@ -42,7 +44,11 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One thing that was done, or (`Wishes.plan_only`) would be."""
+    """
+    One thing that was done, or (`Wishes.plan_only`) would be.
+
+    What a resource makes inside itself goes with it and is not told.
+    """
 
     step: Step
     resource: str
@@ -137,6 +143,8 @@ class Recorded:
         declared: Numbers of what the program declared.
         spared: Places in which nothing is destroyed for being undeclared.
         planned: What was decided, in order.
+        told: Numbers of what is not told to be destroyed, because its replacement or, in a plan, its end was.
+        listener: Is told what is decided and done.
     """
 
     lives: dict[int, Live]
@@ -148,6 +156,8 @@ class Recorded:
     declared: set[int] = field(default_factory=set)
     spared: set[Place] = field(default_factory=set)
     planned: list[Planned] = field(default_factory=list)
+    told: set[int] = field(default_factory=set)
+    listener: Listener | None = None
     _generations: dict[tuple[Place, str, str], list[Live]] = field(default_factory=dict)
     _calls: dict[Place, list[Live]] = field(default_factory=dict)
     _places: set[Place] = field(default_factory=set)
@@ -164,6 +174,30 @@ class Recorded:
                 self._calls.setdefault(entry.path, []).append(live)
         for generations in self._generations.values():
             generations.sort(key=lambda live: live.entry.generation)  # type: ignore[union-attr]  # intents only
+
+    def note(self, step: Step, thing: Owned, changed: Iterable[str] = ()) -> None:
+        """Note what is to be done with *thing*, or of what is destroyed, that it is."""
+        if thing.parent is None and thing.seq not in self.told:
+            said = Planned(step, thing.title, thing.name, thing.scope.title, tuple(changed))
+            self._tell(said)
+
+    def note_replacement(self, thing: Owned) -> None:
+        """Note that *thing*, which was to be updated, is to be replaced instead."""
+        if thing.parent is None:
+            place = (thing.title, thing.name, thing.scope.title)
+            said = next(p for p in reversed(self.planned) if (p.resource, p.name, p.scope) == place)
+            self.planned.remove(said)
+            self._tell(dataclasses.replace(said, step=Step.REPLACE))
+
+    def done(self, thing: Owned) -> None:
+        """Note that what was decided of *thing* is done."""
+        if self.listener is not None and thing.parent is None:
+            self.listener.done(thing.title, thing.scope.title)
+
+    def _tell(self, said: Planned) -> None:
+        self.planned.append(said)
+        if self.listener is not None:
+            self.listener.decided(said)
 
     def newest(self, place: Place, kind: str, id: str, *, created: bool = False) -> Live | None:
         """Return the newest generation of a resource; with *created* the newest that is known to exist."""

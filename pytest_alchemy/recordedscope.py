@@ -20,7 +20,7 @@ from pytest_alchemy.errors import (
 from pytest_alchemy.lifecycle import summary
 from pytest_alchemy.loading import load_function
 from pytest_alchemy.plan import Step
-from pytest_alchemy.recorded import LastingEntry, Planned, Recorded, own_part
+from pytest_alchemy.recorded import LastingEntry, Recorded, own_part
 from pytest_alchemy.records import Deferred, Intent, Live
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
@@ -274,9 +274,15 @@ class RecordedScope(Scope):
             }
         )
         if self.recorded.wishes.plan_only:
-            self.recorded.planned += [_planned(thing) for thing in things]
+            for thing in reversed(things):
+                self.recorded.note(Step.DESTROY, thing)
+                self.recorded.told.add(thing.seq)  # a wider scope's finalization meets it again
             return
         outcome = await Teardown(things, driver, None).run(self.destroy_strategy)
+        left = {failure.owned for failure in outcome.failures}
+        for thing in reversed(things):
+            if thing not in left:
+                self.recorded.note(Step.DESTROY, thing)
         outcome.lost += lost
         outcome.raise_failures(self.title)
 
@@ -317,7 +323,3 @@ def _lost(live: Live, error: Exception) -> DestroyError:
     lost = DestroyError(title, reason)
     lost.__cause__ = error
     return lost
-
-
-def _planned(thing: Owned) -> Planned:
-    return Planned(Step.DESTROY, thing.title, thing.name, thing.scope.title)

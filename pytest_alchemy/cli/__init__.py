@@ -16,11 +16,13 @@ from pytest_alchemy.cli.frame import VerbGroup, telling_failures, uncoloured
 _VERBS: Final = {
     "completion": "pytest_alchemy.cli.completion",
     "configure": "pytest_alchemy.cli.configure",
+    "deploy": "pytest_alchemy.cli.deploy",
     "destroy": "pytest_alchemy.cli.destroy",
     "fake": "pytest_alchemy.cli.fake",
     "login": "pytest_alchemy.cli.login",
     "logout": "pytest_alchemy.cli.logout",
     "profile": "pytest_alchemy.cli.profile",
+    "run": "pytest_alchemy.cli.deploy",
     "state": "pytest_alchemy.cli.state",
     "sweep": "pytest_alchemy.cli.sweep",
     "unlock": "pytest_alchemy.cli.unlock",

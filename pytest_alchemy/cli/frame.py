@@ -62,6 +62,11 @@ def is_quiet() -> bool:
     return bool(click.get_current_context().meta.get(_QUIET))
 
 
+def is_debugging() -> bool:
+    """Tell whether ``--debug`` was given."""
+    return bool(click.get_current_context().meta.get(_DEBUG))
+
+
 def say(text: str, *, fg: str | None = None) -> None:
     """Tell a person how it goes, on standard error; nothing under ``--quiet``."""
     if not is_quiet():
@@ -117,7 +122,7 @@ def telling_failures() -> Iterator[None]:
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise  # click tells these itself
         except Exception as error:
-            if click.get_current_context().meta.get(_DEBUG):
+            if is_debugging():
                 raise
             raise click.ClickException(sentence(error)) from error
 

@@ -1,0 +1,551 @@
+"""Programs run by the command: what they do is told, planned, and goes on after they failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_alchemy.state.keys import HOME_VARIABLE
+
+COMMAND = [sys.executable, "-m", "pytest_alchemy"]
+
+KINDS = '''
+import os
+import pathlib
+import signal
+
+from pytest_alchemy import Resource, output
+from pytest_alchemy.errors import MustReplaceError
+
+HERE = pathlib.Path(__file__).parent
+WORLD = HERE / "world"
+
+
+def log(*words):
+    with open(HERE / "log.txt", "a") as file:
+        file.write(" ".join(words) + "\\n")
+
+
+class Fixed(Resource):
+    """A file that cannot be changed."""
+
+    text: str = ""
+    path: str = output()
+
+    def create(self):
+        log("create", self.id)
+        if self.id == os.environ.get("HANG"):
+            (HERE / "reached").touch()
+            signal.pause()
+        if self.id == os.environ.get("FAIL"):
+            raise RuntimeError("no room for it")
+        (WORLD / self.name).write_text(self.id)
+        self.path = str(WORLD / self.name)
+
+    def read(self):
+        log("read", self.id)
+        return (WORLD / self.name).exists()
+
+    def destroy(self):
+        log("destroy", self.id)
+        if self.id == os.environ.get("HANG_AT_END"):
+            (HERE / "reached").touch()
+            signal.pause()
+        (WORLD / self.name).unlink(missing_ok=True)
+
+
+class File(Fixed):
+    """A file that can be changed, but not to be short."""
+
+    def update(self, previous):
+        log("update", self.id)
+        if self.text == "short":
+            raise MustReplaceError(self.id, "it cannot shrink")
+
+
+class Pair(Resource):
+    """Two files."""
+
+    def create(self):
+        self.scope.create(Fixed("left"))
+        self.scope.create(Fixed("right"))
+
+    def destroy(self): ...
+'''
+
+PROGRAM = """
+from kinds import File, Fixed, Pair
+from pytest_alchemy import alchemy
+
+with alchemy("shop"{options}) as app:
+{body}
+"""
+
+
+class Project:
+    """A folder with programs, whose resources are files in a world."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.world = path / "world"
+        self.world.mkdir(parents=True)
+        (path / "kinds.py").write_text(KINDS)
+
+    @property
+    def left(self) -> list[str]:
+        """The ids of what is in the world now."""
+        return sorted(file.read_text() for file in self.world.iterdir())
+
+    def took(self) -> list[str]:
+        """Return what hooks were called since this was last asked."""
+        file = self.path / "log.txt"
+        said = file.read_text().splitlines() if file.exists() else []
+        file.write_text("")
+        return said
+
+    def write(self, *lines: str, options: str = "") -> None:
+        """Write the program that declares *lines*."""
+        body = "\n".join(f"    {line}" for line in lines or ("pass",))
+        (self.path / "alchemy_run.py").write_text(PROGRAM.format(options=options, body=body))
+
+    def start(self, *words: str, **more: Any) -> subprocess.Popen[str]:
+        environment = {name: value for name, value in os.environ.items() if name != "CI"}
+        environment |= more.pop("env", {})
+        return subprocess.Popen(
+            [*COMMAND, *words],
+            cwd=self.path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **more,
+        )
+
+    def run(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Call the command in a process of its own."""
+        process = self.start(*words, **more)
+        out, error = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(words, process.returncode, out, error)
+
+    def deploy(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        return self.run("deploy", "--stage=pr-7", *words, **more)
+
+    def snapshot(self) -> dict[str, tuple[bytes, float]]:
+        """Return every file of our own state and of the world, with its content and when that changed."""
+        return {
+            str(path.relative_to(self.path)): (path.read_bytes(), path.stat().st_mtime)
+            for path in sorted(self.path.rglob("*"))
+            if path.is_file() and {".alchemy", "world"} & set(path.parts)
+        }
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Return a project in which nothing has happened yet; its user is a new one."""
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
+    return Project(tmp_path / "project")
+
+
+def text(said: str) -> str:
+    """Return what was said, with what changes from run to run written as stars."""
+    return re.sub(r"\(al[a-z]-[a-z0-9-]+\)", "(*)", said)
+
+
+def test_what_was_done_is_told(project: Project) -> None:
+    project.write('app.create(File("a"))', 'app.create(Fixed("b"))', 'app.create(Fixed("c"))')
+    first = project.deploy()
+    project.write(
+        'app.create(File("a", text="new"))', 'app.create(Fixed("b", text="new"))', 'app.create(Fixed("d"))',
+        'app.create(Fixed("d"))',
+    )  # fmt: skip
+
+    second = project.deploy()
+    third = project.deploy()
+
+    assert (first.returncode, second.returncode, third.returncode) == (0, 0, 0)
+    assert text(first.stdout) == (
+        "CREATED File 'a' (*) in shop/pr-7\n"
+        "CREATED Fixed 'b' (*) in shop/pr-7\n"
+        "CREATED Fixed 'c' (*) in shop/pr-7\n"
+    )
+    assert first.stderr == "shop/pr-7: 3 created\n"
+    assert text(second.stdout) == (
+        "UPDATED File 'a' (*) in shop/pr-7: text\n"
+        "REPLACED Fixed 'b' (*) in shop/pr-7: text\n"
+        "CREATED Fixed 'd' (*) in shop/pr-7\n"
+        "DESTROYED Fixed 'c' (*) in shop/pr-7\n"
+    )
+    assert second.stderr == "shop/pr-7: 1 created, 1 updated, 1 replaced, 1 destroyed\n"
+    assert (third.stdout, third.stderr) == ("", "shop/pr-7: 3 kept\n")
+    assert project.left == ["a", "b", "d"]
+
+
+BEFORE = ['app.create(File("a"))', 'app.create(Fixed("b"))', 'app.create(Fixed("gone"))']
+CASES: dict[str, tuple[list[str], list[str]]] = {
+    "nothing recorded": ([], BEFORE),
+    "unchanged": (BEFORE, BEFORE),
+    "changed": (
+        BEFORE,
+        ['app.create(File("a", text="x"))', 'app.create(Fixed("b", text="x"))', 'app.create(File("c"))'],
+    ),
+    "composites": (
+        ['app.create(Pair("one"))', 'app.create(Pair("two"))'],
+        ['app.create(Pair("two"))', 'app.create(Pair("three"))'],
+    ),
+    "nested": (
+        ['with app.run("inner") as inner: inner.create(File("a")); inner.create(File("b"))',
+         'with app.run("other") as other: other.create(File("a"))'],
+        ['with app.run("inner") as inner: inner.create(File("b", text="x"))'],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_plan_calls_nothing_changes_nothing_and_is_what_is_then_done(
+    project: Project, case: str
+) -> None:
+    before, after = CASES[case]
+    if before:
+        project.write(*before)
+        assert project.deploy().returncode == 0
+    project.write(*after)
+    project.took()
+    snapshot = project.snapshot()
+
+    planned = project.deploy("--plan", "--json")
+    asked, unchanged = project.took(), project.snapshot() == snapshot
+    done = project.deploy("--json")
+
+    assert (planned.returncode, done.returncode) == (0, 0)
+    assert asked == []
+    assert unchanged
+
+    def steps(said: str) -> list[tuple[Any, ...]]:
+        fields = ("step", "resource", "name", "scope", "changed")
+        return [tuple(map(str, map(each.get, fields))) for each in json.loads(said)["resources"]]
+
+    assert steps(planned.stdout) == steps(done.stdout)
+    assert steps(done.stdout)
+    assert all(each["done"] for each in json.loads(done.stdout)["resources"])
+
+
+def test_a_plan_for_people(project: Project) -> None:
+    project.write(*BEFORE)
+    project.deploy()
+    project.write('app.create(File("a"))', 'app.create(Fixed("b", text="x"))')
+
+    result = project.deploy("--plan")
+
+    assert result.returncode == 0
+    assert text(result.stdout) == (
+        "REPLACE Fixed 'b' (*) in shop/pr-7: text\nDESTROY Fixed 'gone' (*) in shop/pr-7\n"
+    )
+    assert result.stderr == "shop/pr-7: 1 to replace, 1 to destroy, 1 to keep\n"
+
+
+def test_an_update_that_asks_for_a_replacement_is_told_as_one(project: Project) -> None:
+    project.write('app.create(File("a"))')
+    project.deploy()
+    project.write('app.create(File("a", text="short"))')
+
+    result = project.deploy()
+
+    assert text(result.stdout) == "REPLACED File 'a' (*) in shop/pr-7: text\n"
+    assert result.stderr == "shop/pr-7: 1 replaced\n"
+
+
+def test_what_exists_already_is_taken_over_only_when_asked_to(project: Project) -> None:
+    project.write('app.create(Fixed("a"))')
+    project.deploy()
+    shutil.rmtree(project.path / ".alchemy")
+
+    refused, taken = project.deploy(), project.deploy("--adopt")
+
+    assert refused.returncode == 1
+    assert (
+        "exists already, and nothing that is recorded of shop/pr-7 says that it is yours."
+        in refused.stderr
+    )
+    assert text(taken.stdout) == "ADOPTED Fixed 'a' (*) in shop/pr-7\n"
+
+
+def test_a_program_that_declares_nothing_empties_its_stage_only_by_force(project: Project) -> None:
+    project.write('app.create(Fixed("a"))')
+    project.deploy()
+    project.write()
+
+    warned = project.deploy()
+    left = project.left
+    forced = project.deploy("--force")
+
+    assert (warned.returncode, left) == (0, ["a"])
+    assert warned.stderr.startswith(
+        "Warning: The program declared nothing in shop/pr-7, so nothing"
+    )
+    assert (forced.returncode, project.left) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "word", "said"),
+    [
+        (', stage="prod"', "--stage=pr-7", "--stage pr-7, and the program stage='prod'"),
+        (', profile="prod"', "--profile=ci", "--profile ci, and the program profile='prod'"),
+        ("", "--app=blog", "--app blog, and the program app='shop'"),
+    ],
+)
+def test_a_contradiction_is_an_error_before_anything_is_called(
+    project: Project, options: str, word: str, said: str
+) -> None:
+    project.write('app.create(Fixed("a"))', options=options)
+
+    result = project.run("deploy", word)
+
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert project.took() == []
+    assert not (project.path / ".alchemy").exists()
+
+
+def test_run_gives_back_what_is_recorded_and_calls_nothing(project: Project) -> None:
+    project.write('print(app.create(Fixed("a")).path)')
+    project.deploy()
+    project.took()
+
+    read = project.run("run", "--stage=pr-7")
+    project.write('app.create(Fixed("b"))')
+    missing = project.run("run", "--stage=pr-7")
+
+    assert read.returncode == 0
+    [path] = read.stdout.splitlines()
+    assert Path(path).read_text() == "a"
+    assert missing.returncode == 1
+    assert (
+        "Fixed 'b' is not recorded in shop/pr-7, and the read phase creates nothing."
+        in missing.stderr
+    )
+    assert project.took() == []
+
+
+def test_a_program_that_raises_keeps_what_it_made_and_the_next_run_goes_on(
+    project: Project,
+) -> None:
+    project.write('app.create(Fixed("old"))')
+    project.deploy()
+    project.write('app.create(Fixed("a"))', 'raise ValueError("half-way")')
+
+    failed = project.deploy()
+    left = project.left
+    project.write('app.create(Fixed("a"))', 'app.create(Fixed("b"))')
+    again = project.deploy()
+
+    assert failed.returncode == 1
+    assert text(failed.stdout) == "CREATED Fixed 'a' (*) in shop/pr-7\n"
+    assert failed.stderr == (
+        "shop/pr-7: 1 created\n"
+        "Error: alchemy_run.py, line 7: ValueError: half-way (--debug shows where it comes from)\n"
+    )
+    assert left == ["a", "old"]
+    assert again.stderr == "shop/pr-7: 1 created, 1 destroyed, 1 kept\n"
+
+
+def test_debug_shows_where_it_comes_from(project: Project) -> None:
+    project.write('raise ValueError("half-way")')
+
+    result = project.deploy("--debug")
+
+    assert result.returncode == 1
+    assert "Traceback (most recent call last):" in result.stderr
+
+
+def test_what_a_create_failed_at_is_made_again(project: Project) -> None:
+    project.write('app.create(Fixed("a"))', 'app.create(Fixed("b"))')
+
+    failed = project.deploy(env={"FAIL": "b"})
+    again = project.deploy()
+
+    assert failed.returncode == 1
+    assert failed.stderr.startswith(
+        "shop/pr-7: 1 created\nError: alchemy_run.py, line 7: RuntimeError: no room"
+    )
+    assert text(again.stdout) == "MADE AGAIN Fixed 'b' (*) in shop/pr-7\n"
+    assert project.left == ["a", "b"]
+
+
+def test_a_program_that_never_calls_alchemy_is_an_error(project: Project) -> None:
+    (project.path / "alchemy_run.py").write_text("print('hello')\n")
+
+    result = project.deploy()
+
+    assert result.returncode == 1
+    assert result.stderr == (
+        "Error: alchemy_run.py ended without calling alchemy(): there is no stage to work on.\n"
+        'Open one in it: with alchemy("my-app") as app: ...\n'
+    )
+
+
+def test_a_program_that_opens_a_second_stage_is_stopped_before_it_does(project: Project) -> None:
+    program = "\n".join(
+        f'with alchemy("shop", stage="{stage}") as app: app.create(Fixed("{stage}"))'
+        for stage in ("one", "two")
+    )
+    (project.path / "alchemy_run.py").write_text(
+        f"from kinds import Fixed\nfrom pytest_alchemy import alchemy\n{program}\n"
+    )
+
+    result = project.run("deploy")
+
+    assert result.returncode == 1
+    assert result.stderr == (
+        "shop/one: 1 created\n"
+        "Error: alchemy_run.py, line 4: The program opened shop/one and then shop/two: "
+        "a command works on one stage.\n"
+        "Nothing of shop/two was called. Let the program take the stage from the command line: --stage.\n"
+    )
+    assert project.left == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (
+            None,
+            "Error: There is no program alchemy_run.py.\nName it: alchemy deploy path/to/program.py\n",
+        ),
+        (
+            "import nothing_like_it\n",
+            "Error: alchemy_run.py, line 1: ModuleNotFoundError: No module named",
+        ),
+        ("with alchemy(\n", "Error: alchemy_run.py, line 1: '(' was never closed\n"),
+        ("import sys\nsys.exit('not today')\n", "not today\n"),
+    ],
+)
+def test_a_program_that_cannot_run_is_told_in_a_sentence(
+    project: Project, source: str | None, said: str
+) -> None:
+    if source is not None:
+        (project.path / "alchemy_run.py").write_text(source)
+
+    result = project.deploy()
+
+    assert result.returncode == 1
+    assert result.stderr.startswith(said)
+    assert "Traceback" not in result.stderr
+
+
+def interrupt(project: Project, **env: str) -> tuple[int, str]:
+    """Deploy, interrupt it where it hangs, and return how it ended."""
+    process = project.start("deploy", "--stage=pr-7", env=env)
+    while not (project.path / "reached").exists():
+        assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    return process.returncode, error
+
+
+def test_an_interrupted_create_is_recorded_and_the_next_run_goes_on(project: Project) -> None:
+    project.write('app.create(Fixed("old"))')
+    project.deploy()
+    project.write('app.create(Fixed("a"))', 'app.create(Fixed("b"))')
+
+    code, said = interrupt(project, HANG="b")
+    left = project.left
+    state = json.loads(project.run("state", "--json").stdout)
+    again = project.deploy()
+
+    assert (code, said) == (130, "shop/pr-7: 1 created\nInterrupted.\n")
+    assert left == ["a", "old"]
+    assert [thing["id"] for thing in state["stages"][0]["resources"]] == ["old", "a", "b"]
+    assert again.returncode == 0
+    assert project.left == ["a", "b"]
+
+
+def test_an_interrupted_finalization_goes_on_in_the_next_run(project: Project) -> None:
+    project.write('app.create(Fixed("a"))', 'app.create(Fixed("b"))', 'app.create(Fixed("c"))')
+    project.deploy()
+    project.write('app.create(Fixed("a"))')
+
+    code, _ = interrupt(project, HANG_AT_END="b")
+    left = project.left
+    again = project.deploy()
+
+    assert (code, left) == (130, ["a", "b"])
+    assert (again.returncode, project.left) == (0, ["a"])
+
+
+def test_a_damaged_state_is_named_with_the_way_to_its_copy(project: Project) -> None:
+    project.write('app.create(Fixed("a"))')
+    project.deploy()
+    project.write('app.create(Fixed("a"))', 'app.create(Fixed("b"))')
+    project.deploy()
+    state = project.path / ".alchemy" / "shop" / "pr-7" / "state.json"
+    state.write_text(state.read_text()[:100])
+    project.took()
+
+    refused = project.deploy()
+    called = project.took()
+    command = refused.stderr.rpartition("put it back with: ")[2]
+    subprocess.run(command, shell=True, check=True)
+    again = project.deploy("--adopt")
+
+    assert refused.returncode == 1
+    assert f"State file {state} is damaged" in refused.stderr
+    assert called == []
+    assert again.returncode == 0
+    assert project.left == ["a", "b"]
+
+
+def obeying_permissions() -> None:
+    """Let the superuser obey permissions, as everybody else does."""
+    import ctypes
+
+    dac_override, dac_read_search, drop = 1, 2, 24
+    for capability in (dac_override, dac_read_search):
+        ctypes.CDLL(None).prctl(drop, capability, 0, 0, 0)
+
+
+def short_of_room() -> None:
+    """Let no file grow beyond what the first resources need."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_called(
+    project: Project,
+) -> None:
+    project.write('app.create(Fixed("a"))')
+    project.path.chmod(0o555)
+
+    result = project.deploy(preexec_fn=obeying_permissions if os.geteuid() == 0 else None)
+    project.path.chmod(0o755)
+
+    assert result.returncode == 1
+    assert f"{project.path}/.alchemy" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert project.left == []
+
+
+def test_a_full_disk_stops_it_and_leaves_the_state_true(project: Project) -> None:
+    project.write('for number in range(20): app.create(Fixed(f"f{number}"))')
+
+    full = project.deploy(preexec_fn=short_of_room)
+    left = project.left
+    again = project.deploy()
+
+    assert full.returncode == 1
+    assert "Error: " in full.stderr
+    assert "Traceback" not in full.stderr
+    assert len(left) < 20
+    assert again.returncode == 0, again.stderr
+    assert len(project.left) == 20
+    assert project.run("destroy", "--stage=pr-7", "--force").returncode == 0
+    assert project.left == []
