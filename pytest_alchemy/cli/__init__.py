@@ -18,6 +18,7 @@ _VERBS: Final = {
     "configure": "pytest_alchemy.cli.configure",
     "deploy": "pytest_alchemy.cli.deploy",
     "destroy": "pytest_alchemy.cli.destroy",
+    "dev": "pytest_alchemy.cli.dev",
     "fake": "pytest_alchemy.cli.fake",
     "login": "pytest_alchemy.cli.login",
     "logout": "pytest_alchemy.cli.logout",

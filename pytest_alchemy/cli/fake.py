@@ -50,16 +50,24 @@ def fake(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--account-id") from error
     try:
-        door = _opened(served, host, port)
+        door = opened(served, host, port)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: door.stop())
-        _introduce(served, door)
+        introduce(door, variables_of(served, door))
+        where = f"in {served.path}" if served.path else "in memory"
+        say(f"Serving the fake account {where} until Ctrl-C.")
         door.serve()
     finally:
         served.close()
 
 
-def _opened(account: FakeAccount, host: str, port: int) -> HttpDoor:
+def opened(account: FakeAccount, host: str, port: int) -> HttpDoor:
+    """
+    Return the door of *account*, which listens already.
+
+    Raises:
+        click.ClickException: The extra ``serve`` is not installed, or nothing can listen there.
+    """
     try:
         from pytest_alchemy.cloudflare.fake.http_door import HttpDoor
     except ModuleNotFoundError as error:
@@ -78,15 +86,18 @@ def _opened(account: FakeAccount, host: str, port: int) -> HttpDoor:
         ) from error
 
 
-def _introduce(account: FakeAccount, door: HttpDoor) -> None:
-    """Print the base URL, then what a shell has to export; clients differ in the variable that they read."""
-    click.echo(door.base_url)
-    for variable, value in {
+def variables_of(account: FakeAccount, door: HttpDoor) -> dict[str, str]:
+    """Return what has to be in the environment of a client; clients differ in the variable that they read."""
+    return {
         "CLOUDFLARE_API_BASE_URL": door.base_url,
         "CLOUDFLARE_BASE_URL": door.base_url,
         "CLOUDFLARE_ACCOUNT_ID": account.account_id,
         "CLOUDFLARE_API_TOKEN": account.api_token,
-    }.items():
+    }
+
+
+def introduce(door: HttpDoor, variables: dict[str, str]) -> None:
+    """Print the base URL, then what a shell has to export."""
+    click.echo(door.base_url)
+    for variable, value in variables.items():
         click.echo(f"export {variable}={shlex.quote(value)}")
-    where = f"in {account.path}" if account.path else "in memory"
-    say(f"Serving the fake account {where} until Ctrl-C.")

@@ -1,0 +1,113 @@
+"""``alchemy dev``: a program on a fake account of its own, run again whenever its files change."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import click
+
+from pytest_alchemy.choice import FAKE_ACCOUNT, default_stage
+from pytest_alchemy.cli.fake import introduce, opened, variables_of
+from pytest_alchemy.cli.frame import Verb, say
+from pytest_alchemy.cli.program import program_argument
+from pytest_alchemy.cloudflare.fake import FakeAccount
+from pytest_alchemy.names import folder_name
+from pytest_alchemy.state.folders import make_private
+
+_ACCOUNTS: Final = ".accounts"
+"""Name of the folder in the root that holds the accounts."""
+
+_LOOK: Final = 200  # milliseconds after which a watcher tells that nothing happened
+
+
+@click.command(
+    cls=Verb,
+    short_help="Deploy a program to a fake account, again whenever it changes.",
+    example="alchemy dev\nalchemy dev infra.py --port 8787",
+)
+@program_argument
+@click.option(
+    "--stage", metavar="NAME", help="The stage.  [default: $ALCHEMY_STAGE, else the user's name]"
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port to serve the account at.  [default: any that is free]",
+)
+def dev(program: Path, stage: str | None, port: int) -> None:
+    """
+    Deploy PROGRAM, alchemy_run.py by default, to a fake account, and again whenever a file beside it changes.
+
+    The account is kept in .alchemy and served on this machine; its base URL is printed, and PROGRAM finds it in its
+    environment, as whatever it starts does. Ctrl-C ends it; the account and what is in it stay.
+    """
+    changes = _changes_beside(program)
+    chosen = stage or default_stage()
+    with _served(_account_file(chosen), port) as variables:
+        command = [sys.executable, "-m", "pytest_alchemy", "deploy", str(program)]
+        command += ["--stage", chosen, "--profile", "default"]
+        with suppress(KeyboardInterrupt):
+            while True:
+                subprocess.run(command, env={**os.environ, **variables}, check=False)  # noqa: S603 # this very command
+                say(f"Waiting for changes in {program.resolve().parent}")
+                if not any(changes):
+                    break
+    say("Ended; the account and what is in it stay.")
+
+
+def _changes_beside(program: Path) -> Iterator[object]:
+    """
+    Watch for changes beside *program* from now on, and return what tells of them; it ends with Ctrl-C.
+
+    What it yields is true if something changed, else only time has passed.
+
+    Raises:
+        click.ClickException: What watches is not installed.
+    """
+    try:
+        from watchfiles import DefaultFilter, watch
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            "alchemy dev needs watchfiles, which is not installed.\n"
+            "Install it: pip install 'pytest-alchemy[serve,watch]'"
+        ) from error
+    ignored = DefaultFilter(ignore_dirs=[*DefaultFilter.ignore_dirs, ".alchemy"])
+    changes = watch(
+        program.resolve().parent,
+        watch_filter=ignored,
+        raise_interrupt=False,
+        yield_on_timeout=True,
+        rust_timeout=_LOOK,
+    )
+    next(changes)  # it watches from its first step on, and what changes while a program runs counts
+    return changes
+
+
+def _account_file(stage: str) -> Path:
+    folder = Path(".alchemy").absolute() / _ACCOUNTS
+    for each in (folder.parent, folder):
+        make_private(str(each))
+    return folder / f"{folder_name(stage)}.sqlite"
+
+
+@contextmanager
+def _served(file: Path, port: int) -> Iterator[dict[str, str]]:
+    """Serve the account in *file*, print where, and yield the variables that make programs use it."""
+    account = FakeAccount(str(file))
+    try:
+        door = opened(account, "127.0.0.1", port)
+        threading.Thread(target=door.serve, name="alchemy-fake", daemon=True).start()
+        variables = {**variables_of(account, door), FAKE_ACCOUNT: str(file)}
+        introduce(door, variables)
+        yield variables
+        door.stop()
+    finally:
+        account.close()
