@@ -23,7 +23,7 @@ from pytest_alchemy.cli.program import Run, Told, program_argument, run_program,
 from pytest_alchemy.cli.stages import app_option, root_option
 from pytest_alchemy.commandline import CommandLine
 from pytest_alchemy.plan import Step
-from pytest_alchemy.report.terminal import one_line
+from pytest_alchemy.report.texts import one_line
 
 _DONE: Final = {
     Step.CREATE: "created",
