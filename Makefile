@@ -18,7 +18,7 @@ help:
 	@echo 'make wrangler   what the tests with wrangler need (once; they are skipped without it)'
 	@echo 'make lint       ruff: rules and format'
 	@echo 'make types      mypy, strict'
-	@echo 'make bench      the figures: import time, cost per run and per resource'
+	@echo 'make bench      every figure next to its goal (a quarter of an hour); ARGS=--quick for a look'
 	@echo 'make soak       the crash matrix five times, and 200 random instants (half an hour)'
 	@echo 'make clean      remove the virtual environment and everything that was built'
 
@@ -75,7 +75,7 @@ demo: $(READY)
 	@$(BIN)/python examples/demo.py
 
 bench: $(READY)
-	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+	$(BIN)/python benchmarks $(ARGS)
 
 soak: $(READY)
 	$(BIN)/python -m tests.crash.matrix.soak $(ARGS)

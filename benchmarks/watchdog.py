@@ -1,16 +1,13 @@
 """
-What the watchdog costs, and how soon it acts: ``python benchmarks/watchdog.py [--rounds N]``.
+What the watchdog costs, and how soon it acts.
 
-Three figures, each with its goal; exits with 1 if one is missed:
-
-* from SIGKILL of a session that has lived for a moment to the first destroy, the import of the kinds included (median);
+* From SIGKILL of a session that has lived for a moment to the first destroy, the import of the kinds included (median);
 * what starting it costs the test that needs it (median);
 * how many of them a run starts that uses only the fake account in memory.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -21,6 +18,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from figures import Figure
 
 KILL_GOAL = 100.0  # ms
 START_GOAL = 5.0  # ms
@@ -100,35 +99,19 @@ def test_on_disk(alchemy_scope):
 """
 
 
-def main() -> int:
-    """Print the figures and return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=20, help="how many sessions are killed (default: 20)"
-    )
-    rounds = parser.parse_args().rounds
-    # The first one may write bytecode.
-    figures = [_kill() for _ in range(rounds + 1)][1:]
-    killed, loaded, started = (statistics.median(column) for column in zip(*figures, strict=True))
-    most = max(figure[0] for figure in figures)
-    shown = f"{killed:.0f} ms (the kinds' module after {loaded:.0f} ms), at most {most:.0f} ms, {rounds} sessions"
-    results = [
-        _tell("SIGKILL to first destroy", shown, f"<= {KILL_GOAL:g} ms", killed <= KILL_GOAL),
-        _tell(
-            "start, on the test that needs it",
-            f"{started:.2f} ms",
-            f"<= {START_GOAL:g} ms",
-            started <= START_GOAL,
-        ),
-        measure_in_memory(),
-    ]
-    return 0 if all(results) else 1
+def figures(rounds: int) -> Iterator[Figure]:
+    """Yield the figures of the watchdog; *rounds* is how many sessions are killed."""
+    found = [_kill() for _ in range(rounds + 1)][1:]  # the first one may write bytecode
+    killed, loaded, started = (statistics.median(column) for column in zip(*found, strict=True))
+    most = max(row[0] for row in found)
+    note = f"the kinds' module after {loaded:.0f} ms; at most {most:.0f} ms; {rounds} sessions"
+    yield Figure("SIGKILL of the session to the first destroy", killed, "ms", KILL_GOAL, note=note)
+    yield Figure("start of the watchdog, on the test that needs it", started, "ms", START_GOAL)
+    yield _in_memory()
 
 
-def measure_in_memory() -> bool:
-    """Count the watchdogs of a run that uses only the fake account in memory; tell whether the goal is met."""
+def _in_memory() -> Figure:
+    """Count the watchdogs of a run that uses only the fake account in memory."""
     with _folder(_IN_MEMORY) as folder:
         subprocess.run(
             _command(),
@@ -140,8 +123,8 @@ def measure_in_memory() -> bool:
         )
         count = int((folder / "in-memory").read_text())
         cpu, size = map(float, (folder / "on-disk").read_text().split())
-    waits = f"one for what outlives the process: {cpu:.0f} ms of CPU, {size / 1024:.0f} MB"
-    return _tell("watchdogs for the fake in memory", f"{count} ({waits})", "0", count == 0)
+    note = f"one for what outlives the process: {cpu:.0f} ms of CPU, {size / 1024:.0f} MB"
+    return Figure("watchdogs for the fake in memory", count, "", 0, note=note)
 
 
 def _kill() -> tuple[float, float, float]:
@@ -202,12 +185,3 @@ def _environment() -> dict[str, str]:
     left_out = ("PYTHONDONTWRITEBYTECODE", "PYTEST_ADDOPTS")
     kept = {name: value for name, value in os.environ.items() if name not in left_out}
     return {**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-
-
-def _tell(what: str, result: str, goal: str, met: bool) -> bool:
-    print(f"{'ok  ' if met else 'MISS'}  {what}: {result} (goal {goal})", flush=True)
-    return met
-
-
-if __name__ == "__main__":
-    sys.exit(main())
