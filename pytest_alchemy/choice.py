@@ -136,9 +136,9 @@ def user_stage() -> str:
     return check_name("a stage", words.strip("-_.")[:100])
 
 
-def default_profile() -> str:
-    """Return the profile of who does not name one: ``--profile``, else ``ALCHEMY_PROFILE``, else ``default``."""
-    given = command_line().profile or os.environ.get("ALCHEMY_PROFILE") or "default"
+def default_profile(otherwise: str | None = None) -> str:
+    """Return the profile of who does not name one: ``--profile``, else ``ALCHEMY_PROFILE``, else *otherwise*."""
+    given = command_line().profile or os.environ.get("ALCHEMY_PROFILE") or otherwise or "default"
     return check_name("a profile", given)
 
 

@@ -7,6 +7,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
+from msgspec.structs import replace
+
 from pytest_alchemy.application import Application
 from pytest_alchemy.choice import Choice
 from pytest_alchemy.commandline import command_line
@@ -15,6 +17,7 @@ from pytest_alchemy.errors import DestroyError, StageDestroyed, StateForeignErro
 from pytest_alchemy.names import resource_key
 from pytest_alchemy.recorded import Recorded
 from pytest_alchemy.records import Intent
+from pytest_alchemy.recovery.access import check_kept
 from pytest_alchemy.recovery.laststage import destroy_stage
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.filestore import FileStore
@@ -88,21 +91,27 @@ def open_stage(choice: Choice) -> Application:
     if listener is not None:
         listener.opening(settings.app, settings.stage)
     folder = Root(choice.root).stage_path(settings.app, settings.stage)
-    store = FileStore(folder, user_key(), stage=settings.stage)
+    store = FileStore(folder, user_key(), stage=settings.stage, locking=choice.locking)
     lasting = LastingStage(store)
     reads = wishes.phase == "read" or wishes.plan_only
     state = load_stage(store) if reads else lasting.open(choice.lock_timeout)
     try:
         if state.untrusted:
             raise StateForeignError(state.untrusted[0])
+        kept = state.header.profiles if state.header else {}
+        mapping = kept if choice.mapping is None else choice.mapping
+        if choice.mapping is None:
+            check_kept(state, settings.profile)
         stage = Stage(
             settings,
             settings.stage,
             None,
             Program(),
-            lasting.journal,
+            lambda header: lasting.journal(replace(header, profiles=mapping)),
             first_number=state.next_number,
         )
+        if mapping != kept and wishes.phase == "up" and not wishes.plan_only:
+            stage.open()
         stage.use_password(choice.password, state.vault)
         recorded = _recorded(state, stage, choice)
     except BaseException:
@@ -131,7 +140,11 @@ def _destroy(choice: Choice) -> None:
     settings = choice.settings
     gone, errors = 0, []
     for finding in destroy_stage(
-        choice.root, settings.app, settings.stage, lock_timeout=choice.lock_timeout
+        choice.root,
+        settings.app,
+        settings.stage,
+        profile=settings.profile,
+        lock_timeout=choice.lock_timeout,
     ):
         if finding.what == "reaped":
             gone += 1

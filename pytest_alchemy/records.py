@@ -41,6 +41,7 @@ class StageOpened(_Line, tag="stage", frozen=True):
         format: Version of the line format.
         continues: Id of the first journal whose numbers this one goes on with; empty if it is the first itself.
         patron: Process id of the xdist controller that ends the stage, 0 for none.
+        profiles: Which profiles may touch which stages, as the program said; empty if it did not.
         fence: Number of the lease it was opened under; of two journals the one with the greater number is younger.
         report: Folder for the report of the run, which whoever ends a killed run writes; empty if none is wanted.
         rootdir: Folder that the report names files relative to.
@@ -66,6 +67,7 @@ class StageOpened(_Line, tag="stage", frozen=True):
     patron: int = 0
     report: str = ""
     rootdir: str = ""
+    profiles: dict[str, list[str]] = {}
 
     @property
     def lineage(self) -> str:

@@ -203,12 +203,18 @@ class Stage:
         """Tell whether what is made in *world* is still there when this process is gone."""
         return world != self._memory
 
-    def record(self, line: Record) -> None:
-        """Append *line* to the journal, opening it first if need be."""
+    def open(self) -> None:
+        """Open its journal, which says who owns it, although nothing is to be recorded yet."""
         if self.journal is None:
             with self.lock:
                 if self.journal is None:
                     self.journal = self._open_journal(self._header())
+
+    def record(self, line: Record) -> None:
+        """Append *line* to the journal, opening it first if need be."""
+        if self.journal is None:
+            self.open()
+        assert self.journal is not None
         self.journal.append(line)
 
     def record_kind(self, kind: Kind) -> None:

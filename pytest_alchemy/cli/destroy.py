@@ -15,6 +15,7 @@ from pytest_alchemy.cli.frame import Verb, json_option, print_json, progress, sa
 from pytest_alchemy.cli.stages import app_option, naming_backups, root_option, the_stage, title_of
 from pytest_alchemy.cli.sweepreport import outcome_data, shown, tell_outcome, totals
 from pytest_alchemy.cli.words import count
+from pytest_alchemy.recovery.access import check_kept
 from pytest_alchemy.recovery.byhand import destroy_by_hand
 from pytest_alchemy.recovery.deadstage import DeadStage, Finding
 from pytest_alchemy.recovery.found import FoundStage
@@ -35,9 +36,22 @@ _SHOWN = 20
 @click.option("--stage", metavar="NAME", required=True, help="The stage to destroy.")
 @app_option
 @click.option("--force", is_flag=True, help="Destroy without asking.")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    help="The credentials in use, where the stage says which may touch it.  [default: $ALCHEMY_PROFILE, else those it "
+    "was deployed with]",
+)
 @root_option
 @json_option
-def destroy(stage: str, app: str | None, force: bool, root: Path | None, as_json: bool) -> None:
+def destroy(
+    stage: str,
+    app: str | None,
+    force: bool,
+    profile: str | None,
+    root: Path | None,
+    as_json: bool,
+) -> None:
     """
     Destroy everything in a stage, from what is recorded of it; the program that made it may be gone.
 
@@ -50,10 +64,11 @@ def destroy(stage: str, app: str | None, force: bool, root: Path | None, as_json
     """
     with naming_backups(root):
         found = the_stage(root, app, stage)
-        DeadStage(found.folder, user_key()).read()  # says at once what is damaged or not ours
+        # Says at once what is damaged, not ours, or not for this profile.
+        check_kept(DeadStage(found.folder, user_key()).read(), profile)
         if not force:
             _ask(found)
-        destruction = _Destruction(found, as_json=as_json)
+        destruction = _Destruction(found, profile=profile, as_json=as_json)
         destruction.run()
     sys.exit(destruction.end())
 
@@ -89,11 +104,12 @@ class _Destruction:
 
     Args:
         found: The stage.
+        profile: The credentials in use, None if nobody said.
         as_json: Whether to tell it as one JSON document at the end.
     """
 
-    def __init__(self, found: FoundStage, *, as_json: bool) -> None:
-        self._found, self._as_json = found, as_json
+    def __init__(self, found: FoundStage, *, profile: str | None, as_json: bool) -> None:
+        self._found, self._profile, self._as_json = found, profile, as_json
         self._outcomes: list[Outcome] = []
         self._told: Counter[Outcome] = Counter()
         self._copy = ""
@@ -105,7 +121,11 @@ class _Destruction:
         try:
             with progress(f"Destroying {title}") as status:
                 findings = destroy_by_hand(
-                    self._found.folder, user_key(), tell=self._happening(status), saved=self._saved
+                    self._found.folder,
+                    user_key(),
+                    tell=self._happening(status),
+                    saved=self._saved,
+                    profile=self._profile,
                 )
                 for finding in findings:
                     self._found_out(finding, status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pytest_alchemy.recovery.access import check_kept
 from pytest_alchemy.recovery.deadstage import DeadStage, Finding, Tell, lock_of
 from pytest_alchemy.recovery.footing import take_footing
 from pytest_alchemy.state.backup import back_up
@@ -16,6 +17,7 @@ def destroy_by_hand(
     *,
     tell: Tell | None = None,
     saved: Callable[[Path], object] = lambda _: None,
+    profile: str | None = None,
     lock_timeout: float = 0.0,
 ) -> Iterator[Finding]:
     """
@@ -29,10 +31,12 @@ def destroy_by_hand(
         key: The user's key.
         tell: Told what happens as it happens, maybe from several threads.
         saved: Given the copy of the state that is made before anything is called.
+        profile: The profile in use, as in `check_kept`.
         lock_timeout: How long to wait for the owner of the stage, in seconds.
 
     Raises:
         StageLockedError: Its owner lives.
+        ProfileDeniedError: The profile may not touch the stage; nothing was called.
         StateFileError, JournalReadError, StateForeignError: What is recorded cannot be trusted or read; nothing was
             called.
         StateFolderError: No copy could be made; nothing was called.
@@ -41,6 +45,7 @@ def destroy_by_hand(
     try:
         dead = DeadStage(folder, key, by_hand=True, tell=tell)
         headers = [book.header for book in dead.read().books.values()]
+        check_kept(dead.read(), profile)
         saved(back_up(folder))
         if headers:
             take_footing(headers[-1])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_alchemy.errors import UnknownStageError
+from pytest_alchemy.recovery.access import check_kept
 from pytest_alchemy.recovery.deadstage import DeadStage, Finding, lock_of
 from pytest_alchemy.state.folders import Root, folders_in
 from pytest_alchemy.state.keys import user_key
@@ -16,6 +17,7 @@ def destroy_stage(
     app: str,
     stage: str,
     *,
+    profile: str | None = None,
     lock_timeout: float = 0.0,
 ) -> Iterator[Finding]:
     """
@@ -28,9 +30,11 @@ def destroy_stage(
         root: The folder of all stages.
         app: Name of the application.
         stage: Name of the stage.
+        profile: The profile in use, as in `check_kept`.
         lock_timeout: How long to wait for the owner of the stage, in seconds.
 
     Raises:
+        ProfileDeniedError: The profile may not touch it; nothing was called.
         UnknownStageError: Nothing is recorded of it.
         StageLockedError: Another process owns it.
         StateForeignError, StateFileError, JournalReadError: What is recorded cannot be trusted or read; nothing was
@@ -40,6 +44,7 @@ def destroy_stage(
     dead = DeadStage(folder, user_key())
     if not folder.exists() or not dead.read().books:
         raise UnknownStageError(app, stage, stages_of(root, app))
+    check_kept(dead.read(), profile)
     lock = lock_of(folder, timeout=lock_timeout)
     try:
         # What was read before the lock was ours may be out of date.

@@ -30,9 +30,9 @@ from pytest_alchemy.errors import (
 from pytest_alchemy.names import folder_name
 from pytest_alchemy.records import AnyLine, Record, StageOpened
 from pytest_alchemy.state.disk import disk, is_link, reason_of, sync_folder
-from pytest_alchemy.state.folders import JOURNALS, Root, folders_in, make_private
+from pytest_alchemy.state.folders import JOURNALS, LOCK, Root, folders_in, make_private
 from pytest_alchemy.state.journal import FileJournal, read_journal
-from pytest_alchemy.state.locks import Holder, StageLock
+from pytest_alchemy.state.locks import Holder, NoLock, StageLock
 from pytest_alchemy.state.statefile import (
     STATE,
     decode_state,
@@ -60,13 +60,14 @@ class FileStore:
         folder: The folder of the stage, in the folder of its application; made when the stage is acquired.
         key: The user's key.
         stage: Name of the stage, for messages.
+        locking: False where no lock is to be taken; then its user sees to it that one process at a time has it.
     """
 
-    def __init__(self, folder: Path, key: bytes, *, stage: str = "") -> None:
+    def __init__(self, folder: Path, key: bytes, *, stage: str = "", locking: bool = True) -> None:
         self.folder = Path(os.path.abspath(folder))
         self._root = Root(self.folder.parent.parent)
         self._stage = stage or self.folder.name
-        self._key = key
+        self._key, self._locking = key, locking
         self._guard = threading.RLock()
         self._lock: StageLock | None = None
         self._lease: Lease | None = None
@@ -80,6 +81,8 @@ class FileStore:
     # The lease.
 
     def acquire(self, timeout: float = 0.0) -> Lease:
+        if not self._locking:
+            return self.adopt(NoLock(self._root.make(self.folder) / LOCK, stage=self._stage))
         holder = Holder.this_process()
         lock = self._root.hold(self.folder, holder, stage=self._stage, timeout=timeout)
         try:

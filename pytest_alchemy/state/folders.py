@@ -71,9 +71,10 @@ class Root:
             LinkRefusedError: The root, the application's or the stage's folder is a link.
             StateFolderError: It cannot be made: the reason says why.
         """
-        return self._make(self.stage_path(app, stage))
+        return self.make(self.stage_path(app, stage))
 
-    def _make(self, folder: Path) -> Path:
+    def make(self, folder: Path) -> Path:
+        """Make the stage's folder *folder*, as `make_stage` does."""
         for _ in range(_TRIES):
             try:
                 _make_above(self.path)
@@ -133,13 +134,13 @@ class Root:
             StageLockedError, NoRealLocksError, LinkRefusedError, StateFolderError: As `hold_stage`.
         """
         for _ in range(_TRIES):
-            self._make(folder)
+            self.make(folder)
             held = StageLock(folder / lock, stage=stage)
             try:
                 held.acquire(holder, timeout)
             except FileNotFoundError:
                 continue
-            self._make(folder)  # the journals' folder may have gone just before the lock came
+            self.make(folder)  # the journals' folder may have gone just before the lock came
             return held
         raise StateFolderError(str(folder), _VANISHING)
 

@@ -190,6 +190,23 @@ class StageLock:
             disk.close(fd)
 
 
+class NoLock(StageLock):
+    """Stands for the lock of a stage whose user left it open: it keeps nobody away, and proves nothing."""
+
+    @property
+    def held(self) -> bool:
+        """Whether this process may act as if it held it: always."""
+        return True
+
+    @property
+    def is_good(self) -> bool:
+        """Always."""
+        return True
+
+    def release(self, *, remove: bool = False) -> None:
+        """Do nothing."""
+
+
 def is_held(path: str | os.PathLike[str]) -> bool:
     """
     Whether somebody holds the lock on *path* right now; False if there is no such file.

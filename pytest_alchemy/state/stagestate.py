@@ -80,6 +80,11 @@ class StageState:
         return 1 + max((book.numbers for book in self.books.values()), default=0)
 
     @property
+    def header(self) -> StageOpened | None:
+        """The first line of the youngest journal; None if there never was one."""
+        return next((book.header for book in reversed(self.books.values())), None)
+
+    @property
     def untrusted(self) -> list[str]:
         """Documents that were edited, or that this user did not write on this machine."""
         return [read.source for read in self.documents.values() if not read.trusted]

@@ -112,6 +112,18 @@ def test_a_stage_that_another_program_owns_is_refused_and_nothing_is_called(worl
     deploy("a")  # it is free again
 
 
+def test_a_stage_without_locking_is_open_to_whoever_says_so(world: World) -> None:
+    with (
+        alchemy("my-app", stage="prod"),
+        alchemy("my-app", stage="prod", state_locking=False) as second,
+    ):
+        second.create(Thing("a"))
+
+    deploy("a")
+
+    assert world.took() == ["create a"]
+
+
 def test_different_stages_do_not_wait_for_each_other(world: World) -> None:
     with alchemy("my-app", stage="prod") as prod, alchemy("my-app", stage="pr-1") as preview:
         one, other = prod.create(Thing("a")), preview.create(Thing("a"))
