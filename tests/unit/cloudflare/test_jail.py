@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -54,7 +55,33 @@ def test_an_error_of_the_storage_is_told_from_one_of_the_statement(tmp_path: Pat
             "CREATE TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; SELECT 2; END; SELECT 3",
             ["CREATE TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; SELECT 2; END", "SELECT 3"],
         ),
+        (
+            "EXPLAIN create /* ; */ temp\ntrigger x BEGIN SELECT 'end;'; END /* ; */ ; SELECT 3",
+            [
+                "EXPLAIN create /* ; */ temp\ntrigger x BEGIN SELECT 'end;'; END /* ; */",
+                "SELECT 3",
+            ],
+        ),
     ],
 )
 def test_sql_is_split_where_statements_end(sql: str, expected: list[str]) -> None:
     assert split_statements(sql) == expected
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "'" + ";" * 300_000,
+        "/*" + ";" * 300_000,
+        "CREATE TRIGGER x BEGIN " + "a;" * 100_000,
+        "CREATE TRIGGER x BEGIN " + "a end;" * 14_000,
+        "SELECT 1;" * 50_000,
+    ],
+    ids=["literal", "comment", "trigger", "ends", "many"],
+)
+def test_no_text_takes_long_to_split(sql: str) -> None:
+    start = time.process_time()
+
+    split_statements(sql)
+
+    assert time.process_time() - start < 10
