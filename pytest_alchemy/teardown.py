@@ -194,7 +194,8 @@ class Teardown:
         """
         if blockers := self._blockers(thing):
             return Failure(thing, None, blockers)
-        stage, errors = thing.scope.root, list[str]()
+        stage = thing.scope.root
+        errors: list[str] = []
         pauses, diary = stage.pauses, stage.program.diary
         if diary is not None:
             diary.destroying(thing)
@@ -290,13 +291,15 @@ class Teardown:
 
     def _done(self, thing: Owned, failure: Failure | None) -> None:
         self._order.done(thing, gone=failure is None)
+        now = clock.monotonic()
         if failure is None:
             self._outcome.destroyed += 1
             if self._timeout is None:
-                self._deadline = clock.monotonic() + PATIENCE
+                self._deadline = now + PATIENCE
         else:
             self._outcome.failures.append(failure)
-        self._look()
+        if now >= self._tell_at:
+            self._look()
 
     def _look(self) -> None:
         """Tell how far it is, if it has been going on for long."""
