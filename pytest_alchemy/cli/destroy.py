@@ -39,7 +39,7 @@ _SHOWN = 20
 @click.option(
     "--profile",
     metavar="NAME",
-    help="The credentials in use, where the stage says which may touch it.  [default: $ALCHEMY_PROFILE, else those it "
+    help="The credentials to use; the stage may say which may touch it.  [default: $ALCHEMY_PROFILE, else those it "
     "was deployed with]",
 )
 @root_option

@@ -31,7 +31,7 @@ def destroy_by_hand(
         key: The user's key.
         tell: Told what happens as it happens, maybe from several threads.
         saved: Given the copy of the state that is made before anything is called.
-        profile: The profile in use, as in `check_kept`.
+        profile: The credentials to use, and whether they may touch the stage, as in `check_kept`.
         lock_timeout: How long to wait for the owner of the stage, in seconds.
 
     Raises:
@@ -43,7 +43,7 @@ def destroy_by_hand(
     """
     lock = lock_of(folder, timeout=lock_timeout)
     try:
-        dead = DeadStage(folder, key, by_hand=True, tell=tell)
+        dead = DeadStage(folder, key, by_hand=True, profile=profile, tell=tell)
         headers = [book.header for book in dead.read().books.values()]
         check_kept(dead.read(), profile)
         saved(back_up(folder))

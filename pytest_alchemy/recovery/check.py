@@ -11,6 +11,7 @@ from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Call, Entry, Status
 from pytest_alchemy.errors import OtherWorldError
 from pytest_alchemy.lifecycle import check_world, exists, summary
+from pytest_alchemy.recovery.access import check_kept
 from pytest_alchemy.recovery.deadstage import DeadStage
 from pytest_alchemy.recovery.footing import take_footing
 
@@ -35,7 +36,7 @@ class Checked:
     reason: str = ""
 
 
-def check_stage(folder: Path, key: bytes) -> Iterator[Checked]:
+def check_stage(folder: Path, key: bytes, profile: str | None = None) -> Iterator[Checked]:
     """
     Compare everything in the stage in *folder* with what exists, and yield what was found out about each.
 
@@ -44,12 +45,15 @@ def check_stage(folder: Path, key: bytes) -> Iterator[Checked]:
     Args:
         folder: The stage's folder.
         key: The user's key.
+        profile: The profile in use, as in `check_kept`.
 
     Raises:
+        ProfileDeniedError: The profile may not touch the stage; nothing was called.
         StateFileError, JournalReadError, StateForeignError: What is recorded cannot be trusted or read; nothing was
             called.
     """
     dead = DeadStage(folder, key, by_hand=True)
+    check_kept(dead.read(), profile)
     for book in dead.read().books.values():
         take_footing(book.header)
     things, findings = dead.recall()

@@ -108,14 +108,22 @@ class DeadStage:
         key: The user's key: what was recorded with another one is not ours to act on.
         by_hand: Somebody asked for exactly this stage: what is kept in it goes, too, and what outlives its programs
             goes as they chose (in parallel, or one by one).
+        profile: The credentials to use; by default those that the stage was last used with.
         tell: Told ``destroying`` before and ``reaped`` after something is destroyed, as it happens; where the first
             is not recorded, in a test's stage, only the second.
     """
 
     def __init__(
-        self, folder: Path, key: bytes, *, by_hand: bool = False, tell: Tell | None = None
+        self,
+        folder: Path,
+        key: bytes,
+        *,
+        by_hand: bool = False,
+        profile: str | None = None,
+        tell: Tell | None = None,
     ) -> None:
         self.folder, self._key, self._by_hand, self._tell = folder, key, by_hand, tell
+        self._changed = {"profile": profile} if profile else {}
         self._store = FileStore(folder, key)
         self._driver = BlockingDriver()
         self._state: StageState | None = None
@@ -226,7 +234,7 @@ class DeadStage:
         header = book.header
         run = Run(header.run, header.expires) if header.run else None
         stage = Stage(
-            Settings(**header.settings),
+            Settings(**(header.settings | self._changed)),
             header.stage,
             run,
             Program(folder=header.folder),

@@ -58,6 +58,8 @@ class Fixed(Resource):
 
     def destroy(self):
         log("destroy", self.id)
+        if self.id == os.environ.get("STUCK"):
+            raise RuntimeError("it is stuck")
         if self.id == os.environ.get("HANG_AT_END"):
             (HERE / "reached").touch()
             signal.pause()
@@ -75,6 +77,8 @@ class File(Fixed):
 
 class Pair(Resource):
     """Two files."""
+
+    text: str = ""
 
     def create(self):
         self.scope.create(Fixed("left"))
@@ -503,6 +507,24 @@ def test_a_damaged_state_is_named_with_the_way_to_its_copy(project: Project) -> 
     assert called == []
     assert again.returncode == 0
     assert project.left == ["a", "b"]
+
+
+def test_both_generations_of_what_was_replaced_are_destroyed_with_the_stage(
+    project: Project,
+) -> None:
+    project.write('app.create(Pair("one"))')
+    project.deploy()
+    project.write('app.create(Pair("one", text="new"))')
+
+    stuck = project.deploy(env={"STUCK": "left"})
+    left = project.left
+    gone = project.run("destroy", "--stage=pr-7", "--force")
+
+    assert stuck.returncode == 1
+    assert "it is stuck" in stuck.stderr
+    assert left == ["left", "left", "right"]
+    assert gone.returncode == 0, gone.stderr
+    assert project.left == []
 
 
 def obeying_permissions() -> None:

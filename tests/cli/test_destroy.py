@@ -353,6 +353,21 @@ def test_the_stage_says_whether_it_is_destroyed_in_parallel(graveyard: Graveyard
     assert (result.exit_code, graveyard.left) == (0, [])
 
 
+def test_the_profile_of_the_command_line_is_the_one_that_is_used(graveyard: Graveyard) -> None:
+    graveyard.kinds.write_text(
+        graveyard.kinds.read_text() + "\n\nclass Signed(File):\n    def destroy(self):\n"
+        '        (HERE / "signed").write_text(self.scope.settings.profile)\n        super().destroy()\n'
+    )
+    deploy(graveyard)
+    intent = Intent(1, (), "signed", "s", name_of("s", run=None, stage="pr-7"), "", {})
+    graveyard.note(intent, Created(1, {}), kind="Signed", stage="pr-7")
+
+    result = destroy(graveyard, "--stage=pr-7", "--profile=ci", "--force")
+
+    assert result.exit_code == 0
+    assert (graveyard.path / "signed").read_text() == "ci"
+
+
 def test_one_json_document_tells_it_all(graveyard: Graveyard) -> None:
     folder = deploy(graveyard, "a", "broken")
 

@@ -335,3 +335,20 @@ def test_10_000_resources_are_listed_in_less_than_a_second_of_the_whole_process(
 
     assert {lines for lines, _ in runs} == {10_001}
     assert min(took for _, took in runs) < 1.0  # of processor time: nobody else's work counts
+
+
+def test_a_profile_that_may_not_touch_the_stage_reads_nothing_there(
+    graveyard: Graveyard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graveyard.bury("a", stage="prod", profiles={"prod": ["prod"]}, **LASTING)
+    monkeypatch.setenv("ALCHEMY_PROFILE", "ci")
+
+    denied = alchemy(graveyard, "state", "check")
+    imported = graveyard.is_imported
+    monkeypatch.setenv("ALCHEMY_PROFILE", "prod")
+    allowed = alchemy(graveyard, "state", "check")
+
+    assert denied.exit_code == 1
+    assert denied.output.startswith("Error: Profile 'ci' may not touch stage 'prod'")
+    assert not imported
+    assert allowed.exit_code == 0
