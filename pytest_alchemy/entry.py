@@ -218,6 +218,8 @@ class Entry(Turns):
         Raises:
             AlchemyError: A secret in it cannot be sealed.
         """
+        if not data:
+            return data
         key = resource_key(self.kind.name, self.id)
         return self.scope.root.sealer.seal(self.scope.place, key, data)
 
