@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import resource
 import shutil
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from pytest_alchemy import clock
+from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.keys import HOME_VARIABLE
 
 COMMAND = [sys.executable, "-m", "pytest_alchemy"]
@@ -131,7 +134,7 @@ class Project:
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=more.pop("stderr", subprocess.PIPE),
             text=True,
             **more,
         )
@@ -193,6 +196,67 @@ def test_what_was_done_is_told(project: Project) -> None:
     assert second.stderr == "shop/pr-7: 1 created, 1 updated, 1 replaced, 1 destroyed\n"
     assert (third.stdout, third.stderr) == ("", "shop/pr-7: 3 kept\n")
     assert project.left == ["a", "b", "d"]
+
+
+ASYNC_PROGRAM = """
+import asyncio
+
+from kinds import Fixed
+from pytest_alchemy import alchemy
+
+
+async def main():
+    async with alchemy("shop"):
+        await asyncio.gather(*(Fixed(f"f{number}") for number in range(5)))
+
+
+asyncio.run(main())
+"""
+
+
+def test_an_async_program_is_run_as_any_other(project: Project) -> None:
+    (project.path / "alchemy_run.py").write_text(ASYNC_PROGRAM)
+
+    first, second = project.deploy(), project.deploy("--plan", "--json")
+
+    assert (first.returncode, first.stderr) == (0, "shop/pr-7: 5 created\n")
+    assert len(project.left) == 5
+    assert {each["step"] for each in json.loads(second.stdout)["resources"]} == {"keep"}
+
+
+def test_the_program_of_the_readme_is_one(project: Project) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    [program] = re.findall(
+        r"^```python\n(# alchemy_run\.py\n.*?)^```", readme, re.MULTILINE | re.DOTALL
+    )
+    (project.path / "alchemy_run.py").write_text(program)
+    account = {"ALCHEMY_FAKE_ACCOUNT": str(project.path / "account.sqlite")}
+
+    made = project.deploy(env=account)
+    gone = project.run("destroy", "--stage=pr-7", "--force", env=account)
+
+    assert (made.returncode, made.stderr) == (0, "my-app/pr-7: 2 created\n")
+    assert gone.stderr.endswith("2 destroyed; my-app/pr-7 is gone\n")
+
+
+def test_a_screen_shows_what_is_going_on(project: Project) -> None:
+    project.write('app.create(Fixed("a"))')
+    screen, side = pty.openpty()
+
+    process = project.start(
+        "deploy", "--stage=pr-7", stderr=side, env={"TERM": "xterm", "HANG": "a"}
+    )
+    os.close(side)
+    shown = b""
+    while b"Creating Fixed 'a'" not in shown:
+        shown += os.read(screen, 65536)
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+    os.close(screen)
+    assert process.stdout is not None
+    process.stdout.close()
+
+    assert process.returncode == 130
 
 
 BEFORE = ['app.create(File("a"))', 'app.create(Fixed("b"))', 'app.create(Fixed("gone"))']
@@ -450,8 +514,11 @@ def test_a_program_that_cannot_run_is_told_in_a_sentence(
 def interrupt(project: Project, **env: str) -> tuple[int, str]:
     """Deploy, interrupt it where it hangs, and return how it ended."""
     process = project.start("deploy", "--stage=pr-7", env=env)
+    give_up = clock.monotonic() + 60
     while not (project.path / "reached").exists():
         assert process.poll() is None, process.communicate()
+        assert clock.monotonic() < give_up, "it did not come to where it hangs"
+        disk.pause(0.01)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     return process.returncode, error
