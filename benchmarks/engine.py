@@ -8,7 +8,6 @@ waits is measured in wall time. Journals are real files in the folder for tempor
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import random
 import statistics
@@ -18,7 +17,6 @@ import tempfile
 import threading
 import time
 import tracemalloc
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -250,7 +248,7 @@ def graph(
     Destroy things that need each other.
 
     Returns:
-        How long it took, and how long it would with an engine that costs nothing.
+        How long it took, and the longest chain of calls, each with the wait that its refusal asked for.
     """
     choice = random.Random(seed)
     _over.clear()
@@ -269,36 +267,12 @@ def graph(
         (id, need) for id, below in needs.items() for need in below if _over[need][0] < _over[id][1]
     ]
     assert not wrong, f"destroyed too early: {wrong}"
-    return took, shortest(needs, set(refusals))
-
-
-def shortest(needs: dict[str, list[str]], refused: set[str]) -> float:
-    """
-    Return how long an engine takes that costs nothing, in seconds: the critical path.
-
-    A refusal keeps everybody from beginning a call for as long as it says, so its pause is part of the path of all
-    who are ready to begin, and not only of whoever was refused.
-    """
-    number = {id: place for place, id in enumerate(needs)}
-    users = Counter(need for below in needs.values() for need in below)
-    begins = [(0.0, -number[id], id) for id in needs if not users[id]]
-    heapq.heapify(begins)
-    paused_until = over = 0.0
-    while begins:
-        now, _, id = heapq.heappop(begins)
-        if now < paused_until:
-            heapq.heappush(begins, (paused_until, -number[id], id))
-        elif id in refused:
-            refused.remove(id)
-            paused_until = now + RETRY_AFTER
-            heapq.heappush(begins, (paused_until, -number[id], id))
-        else:
-            over = now + HOOK
-            for need in needs[id]:
-                users[need] -= 1
-                if not users[need]:  # calls take equally long: whoever begins last ends last
-                    heapq.heappush(begins, (over, -number[need], need))
-    return over
+    waits = {id: HOOK + (RETRY_AFTER if id in refusals else 0.0) for id in needs}
+    longest: dict[str, float] = {}
+    for id in reversed(needs):  # those that need others were made after them
+        users = (longest[user] for user, below in needs.items() if id in below)
+        longest[id] = waits[id] + max(users, default=0.0)
+    return took, max(longest.values())
 
 
 async def _grow(

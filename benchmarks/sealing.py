@@ -1,5 +1,5 @@
 """
-What a secret costs: ``python benchmarks/secrets.py [--rounds N]``.
+What a secret costs: ``python benchmarks/sealing.py [--rounds N]``.
 
 One line per figure with its goal; exits with 1 if one is missed. The figure is what a secret property adds to a
 create, in CPU time, after the first secret of the process, which also pays for the library and for stretching the
