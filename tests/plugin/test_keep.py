@@ -165,3 +165,50 @@ def _kept(world: World) -> list[Kept]:
     journals = world.state.glob("*/*/.journal/*.jsonl")
     records = [record for path in journals for record in read_journal(path, user_key()).records]
     return [record for record in records if isinstance(record, Kept)]
+
+
+@pytest.mark.parametrize(("days", "left"), [(0, ["it"]), (2, [])])
+def test_the_next_run_collects_what_was_kept_when_its_time_is_over(
+    pytester: pytest.Pytester,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    days: int,
+    left: list[str],
+) -> None:
+    monkeypatch.setenv("SERVER", "postgresql://ada:xyzzy@db.example.org/shop")
+    pytester.makepyfile(
+        ago=f"""
+        from pytest_alchemy import clock
+
+        now = clock.now
+        clock.now = lambda: now() - {days} * 86400
+        """,
+        test_fails="""
+        from kinds import File
+        from pytest_alchemy import Env, alchemy
+
+        class Database(File):
+            server: Env
+
+        def test_fails(alchemy_scope):
+            alchemy_scope.create(Database("it", server=alchemy.env("SERVER")))
+            assert 0
+        """,
+        test_next="""
+        from kinds import File
+
+        def test_next(alchemy_scope):
+            alchemy_scope.create(File("next"))
+        """,
+    )
+
+    first = world.run_apart("-p", "ago", "--alchemy-keep=failed", "-vv", "test_fails.py")
+    kept = world.left
+    second = world.run_apart("test_next.py")
+
+    assert kept == ["it"]
+    assert "xyzzy" not in first.stdout.str()
+    assert second.ret == 0
+    assert world.left == left
+    assert world.state.exists() == bool(left)
+    assert any(line.startswith("REAPED Database it") for line in section(second)) != bool(left)
