@@ -275,9 +275,11 @@ class _Run:
 
     def _answer(self, word: str, tellers: list[int]) -> None:
         for pid in tellers:
-            fd = os.open(self._folder / f"answer-{word}-{pid}", os.O_WRONLY)
-            os.write(fd, b".")
-            os.close(fd)
+            # It may not wait for an answer, or be dead by now: neither keeps us waiting.
+            with contextlib.suppress(FileNotFoundError):
+                fd = os.open(self._folder / f"answer-{word}-{pid}", os.O_RDWR | os.O_NONBLOCK)
+                os.write(fd, b".")
+                os.close(fd)
 
     def _hang_up(self) -> None:
         if self._terminal is not None:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import posix
+import sys
 import time
 from collections.abc import Iterator
 
@@ -313,7 +314,8 @@ class SlowToGo(Resource, create_timeout=3):
 
     def destroy(self) -> None:
         if once(f"going-{self.name}"):
-            reach("going")
+            # Nobody would answer, or interrupt, a process that reaps: on a busy machine it may come here first.
+            (reach if "pytest" in sys.modules else tell)("going")
         time.sleep(self.seconds)
         take(self.name)
 
@@ -331,7 +333,10 @@ class AsyncSlowToGo(Resource, create_timeout=3):
 
     async def destroy(self) -> None:
         if once(f"going-{self.name}"):
-            await areach("going")
+            if "pytest" in sys.modules:
+                await areach("going")
+            else:
+                tell("going")
         await asyncio.sleep(self.seconds)
         take(self.name)
 
