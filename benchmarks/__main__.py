@@ -20,6 +20,7 @@ import command
 import engine
 import fake
 import micro
+import programs
 import runs
 import watchdog
 from figures import Figure, table, tell
@@ -32,6 +33,7 @@ ROOMS: dict[str, tuple[Callable[[int], Iterator[Figure]], int, int]] = {
     "engine": (engine.figures, 9, 3),
     "fake": (fake.figures, 40, 10),
     "command": (command.figures, 9, 3),
+    "programs": (programs.figures, 7, 3),
     "watchdog": (watchdog.figures, 20, 5),
     "runs": (runs.figures, 40, 3),
 }

@@ -79,16 +79,19 @@ class Entry(Turns):
         *,
         created: bool,
         settled: bool,
+        props: dict[str, Any] | None = None,
     ) -> Self:
-        """Return the entry of a resource that another process recorded."""
+        """Return the entry of a resource that another process recorded; *props* are the intent's if they are known."""
         entry = cls.__new__(cls)
         Turns.__init__(entry)
         entry.scope, entry.kind, entry.resource, entry.seq = scope, kind, resource, intent.seq
         entry.status = Status.CREATED if created else Status.FAILED
         entry.settled, entry.recorded = settled, True
         entry.name, entry.world = intent.name, intent.world
-        key = resource_key(kind.name, intent.id)
-        entry.props = scope.root.sealer.unseal(intent.path, key, intent.props)
+        if props is None:
+            key = resource_key(kind.name, intent.id)
+            props = scope.root.sealer.unseal(intent.path, key, intent.props)
+        entry.props = props
         entry.where, entry.test, entry.at = intent.where, intent.test, intent.at
         entry.parent, entry.needs, entry.needed_by = scope.owner, (), None
         entry.loop = entry._own_scope = None

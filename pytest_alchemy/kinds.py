@@ -9,7 +9,6 @@ import types
 import typing
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -238,8 +237,10 @@ class Kind:
         for name, value in data.items():
             known = fields.get(name)
             if known is not None:
-                with suppress(Mismatch, LookupError):
+                try:  # noqa: SIM105 # `suppress` costs more than all the rest
                     resource.__dict__[name] = known.shape.revive(value, "", resolve)
+                except (Mismatch, LookupError):
+                    pass
 
     def recall(
         self,

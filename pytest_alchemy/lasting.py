@@ -175,7 +175,8 @@ class LastingScope(RecordedScope):
             resource._alchemy.owner = entry
             if first:
                 lifecycle.check_world(entry, resource)
-            names = _changed(entry.kind, entry.props, resource)
+            as_it_is = first and entry.resource is resource  # `_recall` has just compared them
+            names = [] if as_it_is else _changed(entry.kind, entry.props, resource)
             step = self._step(entry, names, first=first)
             if self.recorded.wishes.plan_only or step is Step.KEEP:
                 return self._keep(entry, resource, first=first)

@@ -127,7 +127,7 @@ def open_stage(choice: Choice) -> Application:
 def _recorded(state: StageState, stage: Stage, choice: Choice) -> Recorded:
     lives = {number: live for book in state.books.values() for number, live in book.live.items()}
     kinds = {name: seen for book in state.books.values() for name, seen in book.kinds.items()}
-    for live in lives.values():
+    for live in lives.values() if state.vault else ():
         said = live.entry
         if isinstance(said, Intent):  # each secret is opened when somebody asks for its value
             opened = partial(stage.sealer.unseal, said.path, resource_key(said.kind, said.id))

@@ -78,9 +78,14 @@ class LastingEntry(Entry):
         """Return the entry of what *live* tells of, whose turn the caller has."""
         assert isinstance(live.entry, Intent)
         entry = cls.recalled(
-            scope, kind, resource, live.entry, created=live.created, settled=live.settled
+            scope,
+            kind,
+            resource,
+            live.entry,
+            created=live.created,
+            settled=live.settled,
+            props=live.props,
         )
-        entry.props = live.props
         entry.generation, entry.replaced = live.entry.generation, False
         entry.half_changed = live.updating is not None
         entry.begin()
@@ -202,7 +207,9 @@ class Recorded:
     def newest(self, place: Place, kind: str, id: str, *, created: bool = False) -> Live | None:
         """Return the newest generation of a resource; with *created* the newest that is known to exist."""
         generations = self.generations(place, kind, id)
-        return next((live for live in reversed(generations) if live.created or not created), None)
+        if not created:
+            return generations[-1] if generations else None
+        return next((live for live in reversed(generations) if live.created), None)
 
     def generations(self, place: Place, kind: str, id: str) -> list[Live]:
         """Return every generation of a resource, oldest first."""

@@ -284,14 +284,16 @@ class DeadStage:
         kind = load_kind(book.said.kinds[intent.kind])
         # Of what outlives its programs the class may have changed since.
         again = kind.revive if book.said.header.ephemeral else kind.recall
+        props = book.opened(intent, live.props)
         resource = again(
             intent.id,
-            book.opened(intent, live.props),
+            props,
             book.opened(intent, live.outputs or {}),
             self._resolve,
         )
         scope = _scope_at(book, intent.path)
         entry = LastingEntry.of(scope, kind, resource, live)
+        entry.props = props
         entry.end()
         _check_world(kind, resource, intent)
         entry.replaced = entry.key in scope.owned  # there are two generations of it

@@ -23,6 +23,7 @@ class LastingStage:
         self._store = store
         self._lease: Lease | None = None
         self._lineage = ""
+        self._wrote = False
 
     def open(self, timeout: float = 0.0) -> StageState:
         """
@@ -43,6 +44,7 @@ class LastingStage:
         except BaseException:
             self._store.release(lease)
             raise
+        self._wrote = False
         self._lease, self._lineage = lease, next(reversed(state.books), "")
         return state
 
@@ -59,6 +61,7 @@ class LastingStage:
         """
         lease, first = self._owned(header.stage), header.journal or clock.token(12)
         header = replace(header, journal=first, continues=self._lineage)
+        self._wrote = True
         self._store.append(lease, [header])
         self._lineage = header.lineage
         return _LeaseJournal(self._store, lease)
@@ -74,7 +77,8 @@ class LastingStage:
         if lease is None:
             return
         try:
-            fold_stage(self._store, lease)
+            if self._wrote:  # else it is as it was folded when it was opened
+                fold_stage(self._store, lease)
             if clean:
                 self._store.erase(lease)
         finally:
