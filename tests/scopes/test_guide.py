@@ -133,7 +133,9 @@ def test_a_test_scope_destroys_everything_whatever_ends_it(
             await db.aexec("CREATE TABLE users (id INTEGER PRIMARY KEY)")
             assert (await db.aquery("SELECT * FROM users")).rows == []
             assert len(alive()) == 2
-            assert (scope.stage.startswith("test-"), scope.finalize()) == (True, None)
+            await scope.afinalize()  # has no effect in a test's scope
+            assert len(alive()) == 2
+            assert scope.stage.startswith("test-")
             if fails:
                 raise ZeroDivisionError
 
@@ -145,6 +147,27 @@ def test_a_test_scope_destroys_everything_whatever_ends_it(
 
     assert alive() == []
     assert not (folder / ".alchemy").exists()
+
+
+@pytest.mark.parametrize(
+    ("level", "place"), [("stage", ""), ("nested", "backend"), ("resource", "apistack-mine+*")]
+)
+def test_each_level_of_the_hierarchy_has_a_folder_of_its_own(
+    folder: Path, level: str, place: str
+) -> None:
+    with alchemy("my-app", stage="prod") as app, app.run("backend") as backend:
+        backend.create(KVNamespace("cache"))
+        app.create(ApiStack("mine"))
+
+    stage = folder / ".alchemy" / "my-app" / "prod"
+    assert len(list(stage.glob(f"{place}/state.json" if place else "state.json"))) == 1
+
+
+def test_a_sequential_strategy_is_the_default_and_a_nested_scope_may_have_its_own() -> None:
+    with alchemy("my-app", stage="prod") as app:
+        assert app.destroy_strategy == "sequential"
+        assert app.run("fast", destroy_strategy="parallel").destroy_strategy == "parallel"
+        assert app.run("plain").destroy_strategy == "sequential"
 
 
 def test_a_test_scope_of_blocking_code_does_the_same(alive: Callable[[], list[str]]) -> None:
