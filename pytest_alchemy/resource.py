@@ -99,7 +99,11 @@ class Resource(_Declared):
             self.id = id
             if properties or kind.fields():
                 self.__dict__.update(kind.accept(id, properties))
+                self.__post_init__()
             binding.fresh = True
+
+    def __post_init__(self) -> None:
+        """Complete the properties once they are set and checked, as in a dataclass; not called for a record."""
 
     def create(self) -> Awaitable[None] | None:
         """Make the thing named ``self.name`` and set the outputs."""

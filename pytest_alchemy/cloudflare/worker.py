@@ -20,6 +20,7 @@ from pytest_alchemy.secret import Secret
 from pytest_alchemy.values import Env
 
 _ALL = "/workers/scripts"
+_FILE = "worker.js"
 _EXPORTS = re.compile(r"^\s*export\b", re.MULTILINE)
 
 
@@ -30,8 +31,8 @@ class Worker(AccountResource, kind="worker", name_rule=NameRule(max=63)):
     In the fake account its script is kept but not run: a request to its `url` is answered with status 501.
 
     Properties:
-        script: JavaScript, or the path of a file that holds it: modules (``export default {...}``) or a script with
-            event listeners. A relative path starts where the process does.
+        script: JavaScript, or the path of a file that holds it and is read at once, so that a changed file is a change
+            of the Worker: modules (``export default {...}``) or a script with event listeners.
         bindings: What the script finds in its ``env``, by name. Another resource (a database, a namespace, a bucket, a
             queue, a Worker) becomes its binding, ``alchemy.env(...)`` or ``alchemy.secret(...)`` a secret, text a plain
             variable, and any other data JSON.
@@ -48,6 +49,10 @@ class Worker(AccountResource, kind="worker", name_rule=NameRule(max=63)):
     compatibility_flags: tuple[str, ...] = ()
 
     url: str = output()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.script, Path):
+            self.script = self.script.read_text(encoding="utf-8")
 
     def update(self, previous: Self) -> Awaitable[None] | None:
         return run_hook(self.scope.settings, self._create)
@@ -80,15 +85,10 @@ class Worker(AccountResource, kind="worker", name_rule=NameRule(max=63)):
 
     def _files(self) -> dict[str, tuple[str | None, bytes, str]]:
         """Return the parts of the upload's form."""
-        name = self.script.name if isinstance(self.script, Path) else "worker.js"
-        text = (
-            self.script.read_text(encoding="utf-8")
-            if isinstance(self.script, Path)
-            else self.script
-        )
+        text = str(self.script)
         has_modules = _EXPORTS.search(text) is not None
         metadata = {
-            "main_module" if has_modules else "body_part": name,
+            "main_module" if has_modules else "body_part": _FILE,
             "compatibility_date": self.compatibility_date,
             "compatibility_flags": list(self.compatibility_flags),
             "bindings": [_binding(name, value) for name, value in self.bindings.items()],
@@ -97,7 +97,7 @@ class Worker(AccountResource, kind="worker", name_rule=NameRule(max=63)):
         given = {key: value for key, value in metadata.items() if value is not None}
         return {
             "metadata": (None, json.dumps(given).encode(), "application/json"),
-            name: (name, text.encode(), kind),
+            _FILE: (_FILE, text.encode(), kind),
         }
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from pytest_alchemy import alchemy
-from pytest_alchemy.cloudflare import D1Database, R2Bucket
+from pytest_alchemy.cloudflare import D1Database, R2Bucket, Worker
+from pytest_alchemy.cloudflare.client import run
 from pytest_alchemy.errors import AlreadyExistsError, StageDestroyed
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
@@ -30,13 +31,13 @@ def deploy(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         monkeypatch.setenv("ALCHEMY_FAKE_ACCOUNT", file)
     stage = f"contract-{os.urandom(4).hex()}"
 
-    def run(resource: Resource, **options: Any) -> tuple[Any, set[str]]:
+    def deployed(resource: Resource, **options: Any) -> tuple[Any, set[str]]:
         with alchemy("shop", stage=stage, **options) as app:
             made = app.create(resource)
         assert isinstance(app, Scope)
         return made, names(app, type(resource))
 
-    yield run
+    yield deployed
     with contextlib.suppress(StageDestroyed), alchemy("shop", stage=stage, phase="destroy"):
         pass
 
@@ -78,3 +79,18 @@ def test_what_cannot_be_changed_is_replaced_by_a_later_program(
 
     assert after.name != before.name
     assert existing & {before.name, after.name} == {after.name}
+
+
+def test_a_worker_whose_file_has_changed_is_deployed_anew(deploy: Any, tmp_path: Path) -> None:
+    file = tmp_path / "api.js"
+    file.write_text("export default { fetch: () => new Response('before') }")
+    before, _ = deploy(Worker("api", script=file))
+
+    file.write_text("export default { fetch: () => new Response('after') }")
+    after, _ = deploy(Worker("api", script=file))
+
+    assert after.name == before.name
+    deployed = run(
+        after.scope.settings, lambda api: api.fetch("GET", f"/workers/scripts/{after.name}")
+    )
+    assert "'after'" in deployed.text
