@@ -56,10 +56,9 @@ def test_other():
 def plugin(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     pytester.makepyfile(alchemy_hooks=HOOKS, test_leaky=TESTS)
     pytester.syspathinsert()
-    monkeypatch.setenv(
-        "PYTEST_ADDOPTS",
-        "-p no:alchemy -p no:asyncio -p no:randomly -p alchemy_hooks -p no:cacheprovider",
-    )
+    # Each run here would import all the plugins that happen to be installed anew: seconds of it.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p alchemy_hooks -p no:cacheprovider")
     monkeypatch.delenv("PY_COLORS", raising=False)
     monkeypatch.delenv("FORCE_COLOR", raising=False)
 
@@ -109,7 +108,7 @@ def test_leaks_are_counted_after_an_early_end(pytester: pytest.Pytester) -> None
 
 
 def test_workers_leave_the_last_line_to_their_controller(pytester: pytest.Pytester) -> None:
-    result = pytester.runpytest_subprocess("-n1", "--made=leaked", "--mode=fail", timeout=60)
+    result = pytester.runpytest_subprocess("-pxdist", "-n1", "--made=leaked", "--mode=fail", timeout=60)
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert result.stdout.str().count("alchemy scopes") == 1
