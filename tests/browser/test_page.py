@@ -319,6 +319,29 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(reader: Reader, book
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
+# The texts of all elements that a selector finds and that are one word on more than one line.
+BROKEN_WORDS = """(selector) => [...document.querySelectorAll(selector)].filter((element) => {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  return new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size > 1;
+}).map((element) => element.textContent)"""
+
+
+@pytest.mark.parametrize("width", [360, 800, 1280])
+def test_no_word_of_ours_is_broken_in_its_middle(
+    reader: Reader, book: FactBook, width: int
+) -> None:
+    deep = "tests/integration/test_orders.py::TestOrders::test_create[postgres]"
+    for number in range(20):
+        book.add(fact(kind="PostgresDatabase", id="o", name=f"alt-more-{number}", test=deep))
+
+    page = reader.opens(book, viewport={"width": width, "height": 800})
+
+    words = ".tile span, .state, td[data-label=resource] > bdi:first-child"
+    assert page.locator(words).count() > 60
+    assert page.evaluate(BROKEN_WORDS, words) == []
+
+
 def test_5_000_resources_are_shown_soon(reader: Reader, book: FactBook) -> None:
     for number in range(5000):
         at = NOON + number / 100
