@@ -122,6 +122,8 @@ class Controller:
             self._book.add(self._explained(fact))
         # Last, because the workers' resources may lie in the account that it holds. Its end is no accident.
         for fact in self._results([self._submit(folder) for folder in shared], give_up):
+            if fact.what == "kept":
+                fact = replace(fact, reason="something that is kept needs it")
             if fact.what != "reaped":
                 self._book.add(fact)
                 continue

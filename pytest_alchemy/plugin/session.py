@@ -13,7 +13,7 @@ import pytest
 from pytest_alchemy import clock, records
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import BlockingDriver, run_blocking
-from pytest_alchemy.entry import Owned
+from pytest_alchemy.entry import Entry, Owned
 from pytest_alchemy.errors import MayStillAppearError, OtherWorldError
 from pytest_alchemy.names import Run, new_run
 from pytest_alchemy.report.book import FactBook
@@ -269,6 +269,9 @@ class Session:
         self._kept_things.update(things)
         if any(thing.recorded for thing in things):
             scope.root.record(records.Kept(scope.place, self.run.expires))
+        for stage in {stage for thing in things for stage in _shared_needs(thing)}:
+            # All of it: what it needs itself, other processes may have made.
+            stage.record(records.Kept((), self.run.expires))
         for thing, reason in things.items():
             hint = (
                 self._kept_until()
@@ -317,6 +320,12 @@ class Session:
         if what == "kept":
             past.pop("ended", None)  # nobody tried to end it
         return Fact(what=what, reason=reason, **owned.facts(), **{**past, **more})
+
+
+def _shared_needs(thing: Owned) -> Iterator[Stage]:
+    """Yield the stages of the whole run that *thing* needs something of, if other workers use them too."""
+    needs = thing.needs if isinstance(thing, Entry) else ()
+    return (need.scope.root for need in needs if isinstance(need.scope, SharedScope))
 
 
 def _untracked(left: InventoryItem, settings: Settings, test: str, worker: str) -> Fact:

@@ -141,6 +141,42 @@ def test_what_something_kept_needs_stays_as_well(pytester: pytest.Pytester, worl
     assert len(_kept(world)) == 3
 
 
+def test_what_something_kept_needs_of_the_whole_run_stays_as_well(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        test_needs="""
+        import pytest
+        from kinds import File
+
+        class Table(File):
+            of: File
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_one(alchemy_app, alchemy_scope, number):
+            server = alchemy_app.create(File("server"))
+            alchemy_scope.create(Table("table", of=server))
+            assert number
+        """,
+        test_next="""
+        from kinds import File
+
+        def test_next(alchemy_scope):
+            alchemy_scope.create(File("next"))
+        """,
+    )
+
+    options = ("-n2", "--alchemy-keep=failed", "test_needs.py")
+    result = world.run_apart(*options, plugins="xdist")
+    world.run_apart("test_next.py").assert_outcomes(passed=1)
+
+    assert world.left == ["server", "table"]
+    lines = section(result)
+    assert lines[0] == "5 created, 3 destroyed, 2 kept, 0 leaked in shop/test-*"
+    assert "KEPT File server (*) in shop/test-run-*" in lines
+    assert "       something that is kept needs it" in lines
+
+
 def test_keeping_works_in_every_worker(pytester: pytest.Pytester, world: World) -> None:
     pytester.makepyfile(
         """

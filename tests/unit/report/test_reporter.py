@@ -108,7 +108,9 @@ def test_leaks_are_counted_after_an_early_end(pytester: pytest.Pytester) -> None
 
 
 def test_workers_leave_the_last_line_to_their_controller(pytester: pytest.Pytester) -> None:
-    result = pytester.runpytest_subprocess("-pxdist", "-n1", "--made=leaked", "--mode=fail", timeout=60)
+    result = pytester.runpytest_subprocess(
+        "-pxdist", "-n1", "--made=leaked", "--mode=fail", timeout=60
+    )
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert result.stdout.str().count("alchemy scopes") == 1
