@@ -623,7 +623,10 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_called(
     assert project.left == []
 
 
-def test_a_full_disk_stops_it_and_leaves_the_state_true(project: Project) -> None:
+def test_a_full_disk_stops_it_and_leaves_the_state_true(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # it would write there, too
     project.write('for number in range(20): app.create(Fixed(f"f{number}"))')
 
     full = project.deploy(preexec_fn=short_of_room)

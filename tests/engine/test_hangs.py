@@ -139,7 +139,7 @@ def test_many_that_hang_starve_nobody(
     for place in range(number):
         hand.create(scope, stuck(f"stuck{place}"))
 
-    outcome = hand.close(scope, timeout=1.0)
+    outcome = hand.close(scope, timeout=2.0)
 
     assert outcome.destroyed == 1
     assert len(outcome.failures) == number
