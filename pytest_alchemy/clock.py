@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib.util import module_from_spec
 from typing import Any
@@ -40,9 +41,11 @@ def _private_time() -> Any:
 
 _time = _private_time()
 _wall = _time.time
-_steady = _time.monotonic
 _sleep = _time.sleep
 _random_bytes = os.urandom
+
+monotonic: Callable[[], float] = _time.monotonic
+"""Return seconds since some fixed moment; it never goes back."""
 
 
 def now() -> float:
@@ -55,11 +58,6 @@ def now() -> float:
         except (AttributeError, ValueError):  # half imported, or the journey ended in between
             pass
     return _wall()  # type: ignore[no-any-return]
-
-
-def monotonic() -> float:
-    """Return seconds since some fixed moment; it never goes back."""
-    return _steady()  # type: ignore[no-any-return]
 
 
 def pause(seconds: float) -> None:

@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
@@ -31,12 +31,20 @@ class Status(enum.Enum):
     DESTROYED = "destroyed"
 
 
+# In Python 3.11 each look at a member of an enum takes as long as three calls of functions.
+CREATING: Final = Status.CREATING
+CREATED: Final = Status.CREATED
+FAILED: Final = Status.FAILED
+DESTROYED: Final = Status.DESTROYED
+
+
 class Entry(Turns):
     """
     A resource in its scope.
 
     Attributes:
         seq: Number within the stage, in order of creation.
+        key: What tells it from everything else in its scope: kind and id.
         status: How far it has come.
         loop: The event loop its coroutines ran on, None for plain hooks.
         recorded: True if the journal names it; what dies with this process is not recorded.
@@ -45,14 +53,15 @@ class Entry(Turns):
     """
 
     __slots__ = (
-        "_own_scope", "at", "kind", "loop", "name", "needed_by", "needs", "parent", "props", "recorded",
-        "resource", "scope", "seq", "settled", "status", "test", "where", "world",
+        "_own_scope", "at", "key", "kind", "loop", "name", "needed_by", "needs", "parent", "props",
+        "recorded", "resource", "scope", "seq", "settled", "status", "test", "where", "world",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, kind: Kind, resource: Resource, seq: int) -> None:
-        super().__init__(busy=True)  # whoever makes the entry creates the resource
+        Turns.__init__(self, busy=True)  # whoever makes the entry creates the resource
         self.scope, self.kind, self.resource, self.seq = scope, kind, resource, seq
-        self.status = Status.CREATING
+        self.key: tuple[str, str] | int = (kind.name, resource.id)
+        self.status = CREATING
         self.loop: Loop | None = None
         self.recorded = False
         self.settled = True
@@ -85,7 +94,8 @@ class Entry(Turns):
         entry = cls.__new__(cls)
         Turns.__init__(entry)
         entry.scope, entry.kind, entry.resource, entry.seq = scope, kind, resource, intent.seq
-        entry.status = Status.CREATED if created else Status.FAILED
+        entry.key = kind.name, resource.id
+        entry.status = CREATED if created else FAILED
         entry.settled, entry.recorded = settled, True
         entry.name, entry.world = intent.name, intent.world
         if props is None:
@@ -133,11 +143,6 @@ class Entry(Turns):
     def provider(self) -> str:
         """Whose refusal of one call holds for the others: the world it lives in, else its kind."""
         return self.world or self.kind.name
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What tells it from everything else in its scope."""
-        return self.kind.name, self.resource.id
 
     @property
     def own_part(self) -> str:
@@ -282,7 +287,7 @@ class Call(Turns):
         self.scope, self.where = scope, where
         self.function, self.args, self.kwargs = function, args, kwargs
         self.seq = scope.root.next_number()
-        self.status = Status.CREATED
+        self.status = CREATED
         self.recorded = False
         self.at = clock.now()
         self.test = scope.root.program.test
@@ -297,7 +302,7 @@ class Call(Turns):
         Turns.__init__(call)
         call.scope, call.function, call.seq, call.where = scope, function, record.seq, record.where
         call.args, call.kwargs = tuple(record.args), record.kwargs
-        call.status, call.recorded, call.importable = Status.CREATED, True, True
+        call.status, call.recorded, call.importable = CREATED, True, True
         call.test, call.at, call.parent, call.needed_by = record.test, record.at, scope.owner, None
         return call
 

@@ -67,6 +67,7 @@ class Kind:
         hooks: The hooks that the class or its bases define, by name.
         properties: Declared properties by name; None until they were first needed.
         outputs: Declared outputs by name.
+        gives_secrets: Whether one of them is declared as a secret.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Kind:
     hooks: dict[str, Callable[..., Any]]
     properties: dict[str, Field] | None = None
     outputs: dict[str, Field] = field(default_factory=dict)
+    gives_secrets: bool = False
 
     @property
     def title(self) -> str:
@@ -90,12 +92,8 @@ class Kind:
         """Return the properties; annotations are resolved when the first object is made."""
         if self.properties is None:
             self.properties, self.outputs = _fields(self.cls)
+            self.gives_secrets = any(known.is_secret for known in self.outputs.values())
         return self.properties
-
-    @property
-    def gives_secrets(self) -> bool:
-        """Whether an output is declared as a secret."""
-        return any(known.is_secret for known in self.outputs.values())
 
     def accept(self, id: str, given: dict[str, Any]) -> dict[str, Any]:
         """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_alchemy import clock, records
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import BlockingDriver, Driver, call_hook
-from pytest_alchemy.entry import Call, Entry, Owned, Status, shown_as
+from pytest_alchemy.entry import CREATED, CREATING, DESTROYED, FAILED, Call, Entry, Owned, shown_as
 from pytest_alchemy.errors import (
     ChangedWithinRunError,
     JournalWriteError,
@@ -50,14 +50,15 @@ async def create(scope: Scope, resource: Resource, driver: Driver) -> Resource:
         JournalWriteError: The intent could not be recorded; nothing was made.
     """
     admit(scope, resource)
-    key = kind_of(type(resource)).name, resource.id
+    kind = kind_of(type(resource))
+    key = kind.name, resource.id
     while True:
         existing = scope.owned.get(key)
         if isinstance(existing, Entry):
             first = await _again(existing, resource, driver)
             if first is not None:
                 return first
-        elif entry := _take_in(scope, resource):
+        elif entry := _take_in(scope, kind, resource):
             break
     try:
         record_intent(entry)
@@ -79,14 +80,15 @@ def admit(scope: Scope, resource: Resource) -> None:
     """
     if not isinstance(resource, Resource):
         raise NotAResourceError(scope.title, shown_as(resource))
-    if resource._alchemy is None:
+    binding = resource._alchemy
+    if binding is None:
         raise ResourceDefinitionError(
             type(resource).__qualname__,
             "its __init__ does not call that of Resource",
             "Declare properties as annotated fields instead, or call super().__init__(id, ...).",
         )
-    resource._alchemy.fresh = False
-    if resource._alchemy.owner is not None:
+    binding.fresh = False
+    if binding.owner is not None:
         _refuse_elsewhere(scope, resource)
 
 
@@ -102,26 +104,28 @@ async def destroy(owned: Owned, driver: Driver, timeout: float | None = None) ->
     Raises:
         Exception: What the hook raised; the record is kept.
     """
+    scope = owned.scope
+    stage = scope.root
     deadline = None if timeout is None else clock.monotonic() + timeout
     if (others := owned.begin()) is not None:
         await turn(owned, others, driver, deadline)
     try:
-        if owned.status is Status.DESTROYED:
+        if owned.status is DESTROYED:
             return
-        if owned.scope.root.run is None:
+        if stage.run is None:
             # What is ephemeral is to be destroyed anyway: no need to say so.
             _note(owned, records.Destroying(owned.seq))
         if isinstance(owned, Entry):
-            existed = owned.status is Status.CREATED
+            existed = owned.status is CREATED
             await unmake(owned, driver, deadline)
-            owned.scope.root.counts.destroyed += existed
+            stage.counts.destroyed += existed
         else:
             await _call(owned, driver, deadline)
-        at = 0.0 if owned.scope.root.program.diary is None else clock.now()
+        at = 0.0 if stage.program.diary is None else clock.now()
         _note(owned, records.Destroyed(owned.seq, at))
-        owned.status = Status.DESTROYED
+        owned.status = DESTROYED
         owned.let_go()
-        owned.scope.forget(owned)
+        scope.forget(owned)
     finally:
         owned.end()
 
@@ -139,7 +143,7 @@ async def clear(entry: Entry, driver: Driver) -> None:
 
 async def take_on(scope: Scope, resource: Resource, leftover: Entry) -> Resource:
     """Own in *scope* what exists already as *leftover*, as if *resource* had just been created."""
-    entry = _take_in(scope, resource)
+    entry = _take_in(scope, kind_of(type(resource)), resource)
     if entry is None:
         raise RuntimeError(f"{leftover.title} has been created meanwhile")
     try:
@@ -170,17 +174,13 @@ def summary(error: BaseException) -> str:
 
 def _refuse_elsewhere(scope: Scope, resource: Resource) -> None:
     owner = resource._alchemy.owner
-    if (
-        isinstance(owner, Entry)
-        and owner.scope is not scope
-        and owner.status is not Status.DESTROYED
-    ):
+    if isinstance(owner, Entry) and owner.scope is not scope and owner.status is not DESTROYED:
         raise OwnedElsewhereError(owner.title, owner.scope.title, scope.title)
 
 
-def _take_in(scope: Scope, resource: Resource) -> Entry | None:
+def _take_in(scope: Scope, kind: Kind, resource: Resource) -> Entry | None:
     """Make *scope* own *resource* from now on; None if it owns one of this kind and id meanwhile."""
-    stage, kind = scope.root, kind_of(type(resource))
+    stage = scope.root
     scope.refuse_if_closed(resource)
     stage.know(kind)
     entry = Entry(scope, kind, resource, stage.next_number())
@@ -216,7 +216,7 @@ def record_intent(entry: Entry) -> None:
             stage.record(entry.intent())
             entry.recorded = True
     except BaseException:
-        entry.status = Status.DESTROYED
+        entry.status = DESTROYED
         entry.scope.forget(entry)
         binding.owner = None
         raise
@@ -253,7 +253,7 @@ async def _again(existing: Entry, resource: Resource, driver: Driver) -> Resourc
     """Declare a kind and id that the scope knows; None if it has to be created after all."""
     await turn(existing, existing.begin(), driver)
     try:
-        if existing.status is Status.CREATED:
+        if existing.status is CREATED:
             return await _same(existing, resource, driver)
     finally:
         existing.end()
@@ -303,7 +303,7 @@ async def make(entry: Entry, driver: Driver) -> None:
         error.add_note(
             f"while creating {entry.title}, named {entry.name}, declared at {entry.where}"
         )
-        entry.status = Status.FAILED
+        entry.status = FAILED
         _note(entry, records.CreateFailed(entry.seq, summary(error), entry.settled))
         if (diary := entry.scope.root.program.diary) is not None:
             diary.failed(entry, summary(error))
@@ -314,7 +314,7 @@ async def make(entry: Entry, driver: Driver) -> None:
 def made(entry: Entry, outputs: dict[str, Any], props: dict[str, Any] | None = None) -> None:
     """Record that *entry* exists; with *props* that these are its properties, and not those of its intent."""
     stage = entry.scope.root
-    entry.status = Status.CREATED
+    entry.status = CREATED
     stage.counts.created += 1
     if entry.recorded:
         stage.record(records.Created(entry.seq, entry.sealed(outputs), props, at=clock.now()))
@@ -360,13 +360,13 @@ async def _call(call: Call, driver: Driver, deadline: float | None) -> None:
 async def unmake(entry: Entry, driver: Driver, deadline: float | None = None) -> None:
     """Call what destroys *entry*, if it may exist; no record is written."""
     resource, loop = entry.resource, entry.loop
-    if entry.status is Status.CREATING:  # its create was left behind with a loop that has stopped
-        entry.status, entry.settled = Status.FAILED, False
+    if entry.status is CREATING:  # its create was left behind with a loop that has stopped
+        entry.status, entry.settled = FAILED, False
     if loop is not None and not _can_wait_for(loop, driver):
         resource, loop = entry.revived(), None
     check_world(entry, resource)
     try:
-        if entry.status is Status.FAILED and "read" in entry.kind.hooks:
+        if entry.status is FAILED and "read" in entry.kind.hooks:
             read = _hook(entry, resource, "read")
             exists, _ = await driver.call(read, loop=loop, timeout=_left(deadline))
             if not exists:

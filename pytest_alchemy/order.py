@@ -25,6 +25,9 @@ class DestroyOrder(Generic[N]):
 
     Args:
         nodes: Everything that is to be destroyed, in order of creation.
+
+    Attributes:
+        left: How many are not done.
     """
 
     def __init__(self, nodes: Sequence[N]) -> None:
@@ -43,11 +46,7 @@ class DestroyOrder(Generic[N]):
                     self._waits[other] = self._waits.get(other, 0) + 1
         self._ready = [-number for number in range(len(nodes)) if number not in self._waits]
         heapq.heapify(self._ready)
-        self._open = len(nodes)
-
-    def __len__(self) -> int:
-        """Return how many are not done."""
-        return self._open
+        self.left = len(nodes)
 
     def take(self, *, something_runs: bool = False) -> N | None:
         """
@@ -75,7 +74,7 @@ class DestroyOrder(Generic[N]):
 
     def done(self, node: N, *, gone: bool) -> None:
         """Note that *node* is gone, or that it could not be destroyed."""
-        self._open -= 1
+        self.left -= 1
         number = self._place[node]
         for other in self._needs.get(number, ()):
             if not gone:

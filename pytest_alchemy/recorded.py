@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from pytest_alchemy import clock, records
 from pytest_alchemy.commandline import Listener
-from pytest_alchemy.entry import Call, Entry, Owned, Status
+from pytest_alchemy.entry import CREATING, Call, Entry, Owned
 from pytest_alchemy.kinds import Kind
 from pytest_alchemy.loading import load_kind
 from pytest_alchemy.names import resource_key
@@ -67,11 +67,10 @@ class LastingEntry(Entry):
         half_changed: True while an update of it has not reported back.
     """
 
-    __slots__ = ("generation", "half_changed", "replaced")
+    __slots__ = ("generation", "half_changed")
 
     generation: int
     half_changed: bool
-    replaced: bool
 
     @classmethod
     def of(cls, scope: Any, kind: Kind, resource: Resource, live: Live) -> Self:
@@ -104,14 +103,18 @@ class LastingEntry(Entry):
     def become(self, resource: Resource) -> None:
         """Be what *resource* declares, which is about to be created under the same name and record."""
         self.let_go()
-        self.resource, self.status, self.half_changed = resource, Status.CREATING, False
+        self.resource, self.status, self.half_changed = resource, CREATING, False
         self.props, self.needs = self.props_of(resource), self.needs_of(resource)
         self.at, self.where = clock.now(), resource._alchemy.where
 
     @property
-    def key(self) -> Any:
-        """What tells it from everything else in its scope: kind and id belong to the newest generation."""
-        return self.seq if self.replaced else (self.kind.name, self.resource.id)
+    def replaced(self) -> bool:
+        return self.key == self.seq
+
+    @replaced.setter
+    def replaced(self, replaced: bool) -> None:
+        # Kind and id belong to the newest generation in the scope.
+        self.key = self.seq if replaced else (self.kind.name, self.resource.id)
 
     @property
     def own_part(self) -> str:

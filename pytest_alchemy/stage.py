@@ -203,19 +203,19 @@ class Stage:
         """Tell whether what is made in *world* is still there when this process is gone."""
         return world != self._memory
 
-    def open(self) -> None:
-        """Open its journal, which says who owns it, although nothing is to be recorded yet."""
-        if self.journal is None:
-            with self.lock:
-                if self.journal is None:
-                    self.journal = self._open_journal(self._header())
+    def open(self) -> Journal:
+        """Return its journal, opened if need be: it says who owns it, although nothing is to be recorded yet."""
+        with self.lock:
+            if self.journal is None:
+                self.journal = self._open_journal(self._header())
+            return self.journal
 
     def record(self, line: Record) -> None:
         """Append *line* to the journal, opening it first if need be."""
-        if self.journal is None:
-            self.open()
-        assert self.journal is not None
-        self.journal.append(line)
+        journal = self.journal
+        if journal is None:
+            journal = self.open()
+        journal.append(line)
 
     def record_kind(self, kind: Kind) -> None:
         """Append where *kind* can be imported from, once."""

@@ -17,7 +17,7 @@ from pytest_alchemy.driver import (
     Driver,
     run_blocking,
 )
-from pytest_alchemy.entry import Owned, Status
+from pytest_alchemy.entry import DESTROYED, Owned
 from pytest_alchemy.errors import (
     BlockedError,
     DestroyError,
@@ -170,15 +170,14 @@ class Teardown:
 
     def _here(self, thing: Owned) -> Coroutine[Any, Any, Failure | None]:
         """Destroy *thing* in this thread."""
-        share = (
-            1.0 if len(self._order) <= 1 else 0.5
-        )  # nobody waits for what is left by the last one
+        # Nobody waits for what is left by the last one.
+        share = 1.0 if self._order.left <= 1 else 0.5
         return self._one(thing, self._driver, share=share, alarm=self._alarm)
 
     @property
     def _share(self) -> float:
         """Part of the time that one of several may take: half of it if others wait for a place."""
-        return 1.0 if len(self._order) <= AT_ONCE else 0.5
+        return 1.0 if self._order.left <= AT_ONCE else 0.5
 
     async def _one(
         self, thing: Owned, driver: Driver, *, share: float = 1.0, alarm: Alarm | None = None
@@ -192,7 +191,7 @@ class Teardown:
             share: Part of the time that is left which one attempt may take: if it hangs, the others get the rest.
             alarm: What cuts off a plain hook that hangs in this thread.
         """
-        if blockers := self._blockers(thing):
+        if (thing.needed_by or self._outcome.failures) and (blockers := self._blockers(thing)):
             return Failure(thing, None, blockers)
         stage = thing.scope.root
         errors: list[str] = []
@@ -236,14 +235,14 @@ class Teardown:
                 if alarm is None:
                     self._hangs_from[thing] = now + limit + GRACE
                 else:
-                    alarm.set(now + limit)
+                    alarm.until = now + limit
                 await destroy(thing, driver, limit)
             finally:
                 if alarm is not None:
-                    alarm.set(None)  # or it would ring while we wait for the next attempt
+                    alarm.until = None  # or it would ring while we wait for the next attempt
         except Exception as error:
             # The alarm may have rung when the hook was over already.
-            return None if thing.status is Status.DESTROYED else error
+            return None if thing.status is DESTROYED else error
         finally:
             if alarm is None:
                 self._hangs_from.pop(thing, None)
@@ -280,10 +279,7 @@ class Teardown:
         return "" if self._timeout is None else f" (teardown_timeout {self._timeout:g} s)"
 
     def _blockers(self, thing: Owned) -> tuple[str, ...]:
-        failed = self._order.blockers(thing)
-        if not failed and not thing.needed_by:
-            return ()
-        inside = [blocker.title for blocker in failed]
+        inside = [blocker.title for blocker in self._order.blockers(thing)]
         # A copy: other threads may take themselves out meanwhile.
         others = sorted(thing.needed_by or (), key=attrgetter("seq"))
         outside = [other.title for other in others if other not in self._among]
@@ -316,7 +312,7 @@ class Teardown:
         threads = DaemonThreads()
         running: dict[futures.Future[Failure | None], Owned] = {}
         ended: queue.SimpleQueue[futures.Future[Failure | None]] = queue.SimpleQueue()
-        while self._order:
+        while self._order.left:
             while len(running) < AT_ONCE and (
                 thing := self._order.take(something_runs=bool(running))
             ):
@@ -358,7 +354,7 @@ class Teardown:
         threaded = AsyncDriver(DaemonThreads())
         running: dict[asyncio.Task[Failure | None], Owned] = {}
         try:
-            while self._order:
+            while self._order.left:
                 while len(running) < AT_ONCE and (
                     thing := self._order.take(something_runs=bool(running))
                 ):

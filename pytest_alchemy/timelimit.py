@@ -24,11 +24,14 @@ class Alarm:
     Args:
         within: Code of functions: it rings only while one of them runs, so that an event loop that waits for
             something else is left alone. Empty for everywhere.
+
+    Attributes:
+        until: The limit, a moment of `clock.monotonic`; None for no limit.
     """
 
     def __init__(self, within: Collection[CodeType] = ()) -> None:
         self._within = within
-        self._until: float | None = None
+        self.until: float | None = None
         self._before: Any = None
         self._armed = False
 
@@ -50,19 +53,15 @@ class Alarm:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._until = None
+        self.until = None
         if self._armed:
             self._armed = False
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, self._before)
 
-    def set(self, until: float | None) -> None:
-        """Set the limit, a moment of `clock.monotonic`; None for no limit."""
-        self._until = until
-
     def _ring(self, number: int, frame: FrameType | None) -> None:
-        if self._until is not None and clock.monotonic() > self._until and self._is_within(frame):
-            self._until = None
+        if self.until is not None and clock.monotonic() > self.until and self._is_within(frame):
+            self.until = None
             raise TimeoutError("it took too long and was cut off")
 
     def _is_within(self, frame: FrameType | None) -> bool:

@@ -46,7 +46,8 @@ class Turns:
     def end(self) -> None:
         """Give the turn back, and wake whoever waits for it."""
         with _lock:
-            self._busy, self._loop = False, None
-            waiting, self._waiting = self._waiting, None
+            waiting = self._waiting
+            self._busy = False
+            self._loop = self._waiting = None
         if waiting is not None:
             waiting.set_result(None)

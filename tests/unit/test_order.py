@@ -138,7 +138,7 @@ def test_with_many_at_once_nothing_starts_before_its_dependents_are_done(
     running: list[Item] = []
     done: list[Item] = []
 
-    while order:
+    while order.left:
         while item := order.take(something_runs=bool(running)):
             assert all(other in done for other in dependents(item, graph))
             running.append(item)
@@ -157,7 +157,7 @@ def test_everything_that_nothing_needs_is_handed_out_at_once() -> None:
 
     assert free == [graph[3], graph[2], graph[1]]
     assert order.take(something_runs=True) is None
-    assert order
+    assert order.left
 
 
 @settings(max_examples=60, deadline=None)
@@ -193,5 +193,5 @@ def test_needs_outside_of_what_is_destroyed_do_not_matter() -> None:
 def test_there_is_nothing_to_hand_out_of_nothing() -> None:
     order = DestroyOrder[Item]([])
 
-    assert not order
+    assert not order.left
     assert order.take() is None

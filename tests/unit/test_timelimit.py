@@ -20,7 +20,7 @@ def test_what_blocks_the_main_thread_is_cut_off() -> None:
     started = clock.monotonic()
 
     with Alarm() as alarm:
-        alarm.set(clock.monotonic() + 0.1)
+        alarm.until = clock.monotonic() + 0.1
         with pytest.raises(TimeoutError, match="it took too long and was cut off"):
             never.wait(30)
 
@@ -31,8 +31,8 @@ def test_without_a_limit_nothing_is_cut_off() -> None:
     ticked = threading.Event()
 
     with Alarm() as alarm:
-        alarm.set(clock.monotonic() + 0.01)
-        alarm.set(None)
+        alarm.until = clock.monotonic() + 0.01
+        alarm.until = None
         assert not ticked.wait(0.6)
 
 
