@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 import httpx
 
 from pytest_alchemy import clock
-from pytest_alchemy.cloudflare.account import Account, account_for
+from pytest_alchemy.cloudflare.account import DEFAULT_BASE_URL, Account, account_for
 from pytest_alchemy.cloudflare.errors import CloudflareError, CloudflareUnreachableError
 from pytest_alchemy.driver import in_async_hook, run_blocking
 from pytest_alchemy.retry import GONE, OVERLOADED, backoff, parse_retry_after, patient
@@ -233,6 +233,25 @@ async def arun(settings: Settings, operation: Operation[T]) -> T:
 def run_hook(settings: Settings, operation: Operation[T]) -> T | Awaitable[T]:
     """Run *operation* as the hook that calls this has to: blocking, or by an awaitable for the engine to await."""
     return arun(settings, operation) if in_async_hook() else run(settings, operation)
+
+
+def ask(path: str, api_token: str) -> Any:
+    """
+    Return the result at *path*, which belongs to a token and to no account.
+
+    Raises:
+        CloudflareError: The API refused.
+        CloudflareUnreachableError: The API did not answer.
+    """
+    base = (os.environ.get("CLOUDFLARE_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
+    call, headers = f"GET {path}", {"authorization": f"Bearer {api_token}"}
+    try:
+        response = httpx.get(f"{base}{path}", headers=headers, verify=_ssl_context())
+    except httpx.TransportError as error:
+        raise CloudflareUnreachableError(call, str(error)) from error
+    if not response.is_success:
+        raise error_in(response, call)
+    return response.json()["result"]
 
 
 class _BlockingSender:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-import httpx
 
 from pytest_alchemy import clock
-from pytest_alchemy.cloudflare.account import DEFAULT_BASE_URL
-from pytest_alchemy.cloudflare.client import error_in
-from pytest_alchemy.cloudflare.errors import (
-    CloudflareError,
-    CloudflareUnreachableError,
-    TokenRefusedError,
-)
+from pytest_alchemy.cloudflare.client import ask
+from pytest_alchemy.cloudflare.errors import CloudflareError, TokenRefusedError
 
 _REFUSED = (400, 401, 403)
 
@@ -45,14 +36,14 @@ def verify(api_token: str, account_id: str = "") -> Token:
         CloudflareError: It answered something else.
     """
     try:
-        found = _get("/user/tokens/verify", api_token)
+        found = ask("/user/tokens/verify", api_token)
     except CloudflareError as error:
         if error.status not in _REFUSED:
             raise
         if not account_id:
             raise TokenRefusedError(error.message) from None
         try:
-            found = _get(f"/accounts/{account_id}/tokens/verify", api_token)
+            found = ask(f"/accounts/{account_id}/tokens/verify", api_token)
         except CloudflareError:
             raise TokenRefusedError(error.message) from None
     expires, begins = _moment(found.get("expires_on")), _moment(found.get("not_before"))
@@ -73,18 +64,7 @@ def accounts(api_token: str) -> dict[str, str]:
     Raises:
         CloudflareUnreachableError, CloudflareError: As `verify`.
     """
-    return {found["id"]: found["name"] for found in _get("/accounts", api_token)}
-
-
-def _get(path: str, api_token: str) -> Any:
-    base = (os.environ.get("CLOUDFLARE_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
-    try:
-        response = httpx.get(f"{base}{path}", headers={"authorization": f"Bearer {api_token}"})
-    except httpx.TransportError as error:
-        raise CloudflareUnreachableError(f"GET {path}", str(error)) from error
-    if not response.is_success:
-        raise error_in(response, f"GET {path}")
-    return response.json()["result"]
+    return {found["id"]: found["name"] for found in ask("/accounts", api_token)}
 
 
 def _moment(text: str | None) -> datetime | None:
