@@ -14,6 +14,7 @@ from pytest_alchemy.entry import CREATED, CREATING, DESTROYED, FAILED, Call, Ent
 from pytest_alchemy.errors import (
     ChangedWithinRunError,
     JournalWriteError,
+    LeaseLostError,
     MayStillAppearError,
     NotAResourceError,
     OtherWorldError,
@@ -102,6 +103,7 @@ async def destroy(owned: Owned, driver: Driver, timeout: float | None = None) ->
         timeout: Longest time that a coroutine hook gets, in seconds.
 
     Raises:
+        LeaseLostError: Its stage is not this process's any more; nothing was called.
         Exception: What the hook raised; the record is kept.
     """
     scope = owned.scope
@@ -450,7 +452,9 @@ HOOK_CODE = frozenset({call_hook.__code__, _finished.__code__})
 def _note(owned: Owned, line: records.Record) -> None:
     """Record what happened, if it can be; cleaning up goes on with a full disk."""
     if owned.recorded:
-        try:  # noqa: SIM105 # `suppress` costs as much as the line itself
+        try:
             owned.scope.root.record(line)
-        except JournalWriteError:
-            pass  # the intent is on record: whoever reads the journal tries again and finds it gone
+        except JournalWriteError as error:
+            # The intent is on record: whoever reads the journal tries again and finds it gone.
+            if isinstance(error, LeaseLostError) and isinstance(line, records.Destroying):
+                raise  # but what another process may own by now is not destroyed

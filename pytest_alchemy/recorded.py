@@ -41,6 +41,11 @@ class Wishes:
     force: bool = False
     plan_only: bool = False
 
+    @property
+    def may_act(self) -> bool:
+        """Whether anything may be made, changed or destroyed."""
+        return self.phase == "up" and not self.plan_only
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:

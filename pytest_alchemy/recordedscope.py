@@ -241,7 +241,14 @@ class RecordedScope(Scope):
     async def close(
         self, driver: Driver, strategy: Strategy | None = None, timeout: float | None = None
     ) -> Outcome:
-        """Destroy everything under this scope and say what became of it; errors are in the outcome."""
+        """
+        Destroy everything under this scope and say what became of it; errors are in the outcome.
+
+        In the read phase and in a plan it is closed, and nothing is called.
+        """
+        if not self.recorded.wishes.may_act:
+            self.start_closing()
+            return Outcome()
         outcome = await super().close(driver, strategy, timeout)
         outcome.lost += self._lost
         return outcome
@@ -252,9 +259,10 @@ class RecordedScope(Scope):
         self.recorded.forget(owned.seq)
 
     async def unmake(self, entry: Entry, driver: Driver) -> None:
-        """Destroy one resource and its children now, as in every scope."""
-        self.recall_inside(entry)
-        await super().unmake(entry, driver)
+        """Destroy one resource and its children now, as in every scope; not in the read phase, nor in a plan."""
+        if self.recorded.wishes.may_act:
+            self.recall_inside(entry)
+            await super().unmake(entry, driver)
 
     async def collect(self, driver: Driver) -> None:
         """

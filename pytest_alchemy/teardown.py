@@ -21,6 +21,7 @@ from pytest_alchemy.entry import DESTROYED, Owned
 from pytest_alchemy.errors import (
     BlockedError,
     DestroyError,
+    LeaseLostError,
     MayStillAppearError,
     OtherWorldError,
 )
@@ -62,7 +63,7 @@ FIRST_WAIT = 0.05
 """How long to wait before the second of them, in seconds."""
 
 # What trying again cannot help.
-_FINAL = (MayStillAppearError, OtherWorldError, TimeoutError)
+_FINAL = (LeaseLostError, MayStillAppearError, OtherWorldError, TimeoutError)
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_alchemy import alchemy
+from pytest_alchemy.commandline import CommandLine, commanded
 from pytest_alchemy.errors import (
     BlockingCallError,
     NoScopeError,
@@ -308,3 +309,39 @@ def test_a_nested_scope_that_nobody_knows_cannot_be_finalized() -> None:
     assert str(caught.value) == (
         "Scope my-app/prod has no nested scope 'backnd': nothing was finalized.\nIt has backend."
     )
+
+
+def test_the_read_phase_destroys_nothing_either(world: World) -> None:
+    deploy("a", "b")
+    world.took()
+
+    with alchemy("my-app", stage="prod", phase="read") as app:
+        app.remove(app.create(Thing("a")))
+        app.destroy()
+
+    assert world.took() == []
+
+
+def test_a_plan_destroys_nothing_by_hand_either(world: World) -> None:
+    deploy("a", "b")
+    world.took()
+
+    with commanded(CommandLine(plan_only=True)), alchemy("my-app", stage="prod") as app:
+        app.remove(app.create(Thing("new")))
+        app.destroy()
+
+    assert world.took() == []
+
+
+def test_an_application_that_was_given_up_destroys_nothing_any_more(world: World) -> None:
+    with alchemy("my-app", stage="prod") as app:
+        app.create(Thing("a"))
+    world.took()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        app.destroy()
+
+    assert world.took() == []
+    assert "Lease 1 of stage 'prod' is over" in str(caught.value.exceptions[0])
+    deploy("a")  # it is still recorded
+    assert world.took() == []
