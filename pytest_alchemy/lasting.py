@@ -67,9 +67,8 @@ class LastingScope(RecordedScope):
             raise NotInOtherProcessError(call.title, self.title)
         if self.phase != "up":
             return
-        known = self.recorded.call(call)
-        if known is not None:
-            self.recorded.declared.add(known.entry.seq)
+        if known := self.recorded.calls(call):
+            self.recorded.declared.update(live.entry.seq for live in known)
             return
         self.recorded.declared.add(call.seq)
         if not self.recorded.wishes.plan_only:

@@ -239,16 +239,11 @@ class Recorded:
             self.declared.discard(live.entry.seq)
             self.spared.discard(_place_inside(live))
 
-    def call(self, call: Call) -> Live | None:
-        """Return the record of the same deferred call by an earlier program."""
+    def calls(self, call: Call) -> list[Live]:
+        """Return the records of the same deferred call by earlier programs; one may have made it twice."""
         line = call.line()
         said = (line.module, line.function, line.args, line.kwargs)
-        for live in self._calls.get(line.path, ()):
-            entry = live.entry
-            assert isinstance(entry, Deferred)
-            if (entry.module, entry.function, entry.args, entry.kwargs) == said:
-                return live
-        return None
+        return [live for live in self._calls.get(line.path, ()) if _said_of(live) == said]
 
     def forget(self, number: int) -> None:
         """Note that a thing is gone."""
@@ -293,6 +288,12 @@ class Recorded:
             KindNotLoadedError: Its class cannot be imported.
         """
         return self.program.kinds.get((self.app, name)) or load_kind(self.kinds[name])
+
+
+def _said_of(live: Live) -> tuple[Any, ...]:
+    entry = live.entry
+    assert isinstance(entry, Deferred)
+    return entry.module, entry.function, entry.args, entry.kwargs
 
 
 def _place_inside(live: Live) -> Place:

@@ -421,6 +421,16 @@ def test_a_deferred_call_is_made_once_it_is_declared_no_longer(world: World) -> 
     assert world.took() == []
 
 
+def test_a_call_that_is_deferred_twice_is_not_made_while_it_is_declared(world: World) -> None:
+    for _ in range(3):
+        with alchemy("my-app", stage="prod") as app:
+            app.create(Thing("a"))
+            for _ in range(2):
+                app.defer(note, "gone")
+
+    assert world.took() == ["create a"]
+
+
 def test_a_call_that_no_later_process_could_make_is_refused(world: World) -> None:
     with alchemy("my-app", stage="prod") as app, pytest.raises(NotInOtherProcessError) as caught:
         app.defer(lambda: None)
