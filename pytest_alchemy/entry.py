@@ -157,7 +157,9 @@ class Entry(Turns):
 
     def own_scope(self) -> Scope:
         if self._own_scope is None:
-            self._own_scope = self.scope.scope_of(self)
+            with self.scope.root.lock:  # or what another thread makes in a second one is in no tree
+                if self._own_scope is None:
+                    self._own_scope = self.scope.scope_of(self)
         return self._own_scope
 
     def opened_scope(self) -> Scope | None:

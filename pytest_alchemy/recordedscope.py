@@ -215,7 +215,9 @@ class RecordedScope(Scope):
         """Recall those of *candidates* that nothing else needs; what cannot be loaded needs what it needs, too."""
         lost: list[DestroyError] = []
         while True:
-            free = plan.undeclared(candidates, self.recorded.needs)
+            free = plan.undeclared(
+                candidates, dict(self.recorded.needs)
+            )  # others declare meanwhile
             things, missing = self._recall_all(free)
             lost += missing
             for number in free - {thing.seq for thing in things}:
@@ -228,7 +230,8 @@ class RecordedScope(Scope):
     def to_destroy(self) -> list[Owned]:
         """Return everything under this scope, in order of creation; also what only records tell of."""
         inside = {live.entry.seq: live for live in self.recorded.inside(self.place)}
-        outside = [n for n, its in self.recorded.needs.items() if not inside.keys().isdisjoint(its)]
+        needs = dict(self.recorded.needs)  # others declare meanwhile
+        outside = [n for n, its in needs.items() if not inside.keys().isdisjoint(its)]
         self._recall_all(number for number in outside if number in self.recorded.lives)
         things, self._lost = self._recall_free(inside)
         recalled = {thing.seq for thing in things}

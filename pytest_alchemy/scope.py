@@ -223,16 +223,17 @@ class Scope:
             InvalidNameError: *name* is not a name.
         """
         names.check_name("a scope", name)
-        if name not in self.children:
-            self.refuse_if_closed(f"the scope {name!r}")
-            self.children[name] = self.child(
-                name,
-                place=(*self.place, name),
-                settings=self.settings,
-                destroy_strategy=destroy_strategy or self._strategy,
-                owner=self.owner,
-            )
-        return self.children[name]
+        with self.root.lock:  # or what another thread makes in a second one is in no tree
+            if name not in self.children:
+                self.refuse_if_closed(f"the scope {name!r}")
+                self.children[name] = self.child(
+                    name,
+                    place=(*self.place, name),
+                    settings=self.settings,
+                    destroy_strategy=destroy_strategy or self._strategy,
+                    owner=self.owner,
+                )
+            return self.children[name]
 
     def bind(self, function: Callable[P, T]) -> Callable[P, T]:
         """Return *function* with this scope as the current one while it runs, for threads of your own."""
@@ -278,7 +279,7 @@ class Scope:
 
     def entries(self) -> list[Entry]:
         """Return what this scope itself owns as resources, in order of creation."""
-        return [owned for owned in self.owned.values() if isinstance(owned, Entry)]
+        return [owned for owned in list(self.owned.values()) if isinstance(owned, Entry)]
 
     def subtree(self) -> Iterator[Owned]:
         """Yield everything under this scope: its own, its resources' children, its nested scopes'."""
