@@ -82,11 +82,13 @@ class Alchemy:
         """
         Return the nested scope *name* of the current scope, for ``async with`` or ``with``.
 
-        At the end of its block it is finalized, unless the block raises. Write one block for each name.
+        At the end of its block it is finalized, unless the block raises. Write one block for each name: it is not
+        opened again.
 
         Raises:
             NoScopeError: No scope is open.
             InvalidNameError: *name* is not a name.
+            BlockEndedError: Its block was left before; raised where a second one begins.
         """
         scope = current()
         if scope is None:

@@ -58,10 +58,10 @@ class Application(LastingScope):
         """Destroy what is recorded and no longer declared, and close the application; quiet if it is closed."""
         if self._give_up_stage is None:
             return
+        self.start_closing()  # what is declared from now on would be destroyed all the same
         try:
             await super().collect(driver)
         finally:
-            self.start_closing()
             self.give_up()
 
     async def close(

@@ -130,6 +130,20 @@ class ScopeClosedError(AlchemyError, RuntimeError):
         )
 
 
+class BlockEndedError(AlchemyError, RuntimeError):
+    """The block of a nested scope was opened again after it had ended."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(scope)
+        self.scope = scope
+
+    def __str__(self) -> str:
+        return (
+            f"Scope {self.scope} was finalized at the end of its block, so it cannot be opened again.\n"
+            "Declare all of it in one block: what only a second one declares, the end of the first one destroys."
+        )
+
+
 class NoScopeError(AlchemyError, RuntimeError):
     """A resource was awaited where no scope is open."""
 

@@ -13,6 +13,7 @@ from pytest_alchemy.driver import ASYNC, BLOCKING, Driver, refuse_in_coroutine, 
 from pytest_alchemy.entry import Call, Entry, Status
 from pytest_alchemy.errors import (
     AlreadyExistsError,
+    BlockEndedError,
     ChangedWithinRunError,
     MustReplaceError,
     NotInOtherProcessError,
@@ -37,8 +38,12 @@ class LastingScope(RecordedScope):
 
     What it is asked to create is compared with what earlier programs recorded: it is created, kept, updated in
     place, or replaced. What is recorded and no longer declared is destroyed when the scope is finalized: a nested
-    one at the end of its block, the application's by `finalize`.
+    one at the end of its block, the application's by `finalize`. A block that has ended is not opened again: what the
+    second one declares, the end of the first one would have destroyed.
     """
+
+    _blocks = 0
+    """How many blocks of it are open: several tasks or threads may have one each."""
 
     @property
     def phase(self) -> Phase:
@@ -78,6 +83,7 @@ class LastingScope(RecordedScope):
 
     def __enter__(self) -> Self:
         refuse_in_coroutine("with", "async with")
+        self._open_block()
         return super().__enter__()
 
     def __exit__(
@@ -90,6 +96,7 @@ class LastingScope(RecordedScope):
         run_blocking(self.leave(error, BLOCKING))
 
     async def __aenter__(self) -> Self:
+        self._open_block()
         return super().__enter__()
 
     async def __aexit__(
@@ -103,10 +110,22 @@ class LastingScope(RecordedScope):
 
     async def leave(self, error: BaseException | None, driver: Driver) -> None:
         """End the block of this scope: its program may have died half-way, or declared all that it wants."""
+        with self.root.lock:
+            self._blocks -= 1
+            is_last = not self._blocks
         if error is not None:
             self.recorded.spared.add(self.place)
-        else:
+        elif is_last:
+            # The resource around it may be changed in this very program, and open it again.
+            if self.owner is None and self.phase == "up":
+                self.start_closing()
             await self.collect(driver)
+
+    def _open_block(self) -> None:
+        with self.root.lock:
+            if self.is_closing and self.parent is not None and not self.parent.is_closing:
+                raise BlockEndedError(self.title)
+            self._blocks += 1
 
     # The steps of one declaration.
 
@@ -169,8 +188,11 @@ class LastingScope(RecordedScope):
                 await self._clear_inside(entry, driver)
                 self.forget(entry)
                 return None
-            first = entry.seq not in self.recorded.declared
-            self.recorded.declared.add(entry.seq)
+            with self.root.lock:  # a finalization that has begun takes it for undeclared
+                first = entry.seq not in self.recorded.declared
+                if first:
+                    self.refuse_if_closed(resource)
+                self.recorded.declared.add(entry.seq)
             resource._alchemy.owner = entry
             if first:
                 lifecycle.check_world(entry, resource)

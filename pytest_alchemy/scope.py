@@ -117,6 +117,11 @@ class Scope:
         return "/".join((self.root.title, *self.path))
 
     @property
+    def is_closing(self) -> bool:
+        """Whether nothing may be made in it any more."""
+        return self._state is not _OPEN
+
+    @property
     def destroy_strategy(self) -> Strategy:
         """``sequential`` or ``parallel``: given to this scope, or taken from the one around it."""
         if self._strategy is not None:

@@ -6,14 +6,16 @@ import asyncio
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from pytest_alchemy import alchemy
+from pytest_alchemy.application import Application
 from pytest_alchemy.commandline import CommandLine, commanded
-from pytest_alchemy.errors import NothingDeclaredWarning
+from pytest_alchemy.errors import BlockEndedError, NothingDeclaredWarning, ScopeClosedError
 
-from .things import Fixed, Refused, Stack, Thing, World
+from .things import AsyncThing, Fixed, Refused, Stack, Thing, World, here
 
 Nest = dict[str, list[str]]
 
@@ -90,6 +92,95 @@ def test_a_coroutine_finalizes_a_nested_scope_by_hand(deployed: World) -> None:
     asyncio.run(program())
 
     assert deployed.took() == ["destroy d"]
+
+
+def test_a_block_that_has_ended_is_not_opened_again(world: World) -> None:
+    with alchemy("my-app", stage="prod") as app:
+        with app.run("one") as one:
+            one.create(Thing("a"))
+        with pytest.raises(BlockEndedError) as caught, app.run("one"):
+            pass
+
+    assert str(caught.value) == (
+        "Scope my-app/prod/one was finalized at the end of its block, so it cannot be opened again.\n"
+        "Declare all of it in one block: what only a second one declares, the end of the first one destroys."
+    )
+    assert world.sizes == {"a": 1}
+
+
+def test_a_block_that_raised_may_be_tried_again(deployed: World) -> None:
+    with alchemy("my-app", stage="prod") as app:
+        with suppress(ZeroDivisionError), app.run("one"):
+            raise ZeroDivisionError
+        with app.run("one") as one:
+            one.create(Thing("c"))
+            one.create(Thing("d"))
+
+    assert deployed.sizes == {"c": 1, "d": 1}
+
+
+def test_the_read_phase_opens_a_block_as_often_as_it_likes(deployed: World) -> None:
+    with alchemy("my-app", stage="prod", phase="read") as app:
+        for thing in ("c", "d"):
+            with app.run("one") as one:
+                one.create(Thing(thing))
+
+    assert deployed.took() == []
+
+
+def test_the_last_of_several_open_blocks_of_one_scope_finalizes_it(deployed: World) -> None:
+    async def declare(app: Application, thing: str, after: asyncio.Event) -> None:
+        async with app.run("one") as one:
+            await after.wait()
+            await one.acreate(Thing(thing))
+
+    async def program() -> None:
+        async with alchemy("my-app", stage="prod") as app:
+            first, second = asyncio.Event(), asyncio.Event()
+            tasks = [
+                asyncio.create_task(declare(app, "c", first)),
+                asyncio.create_task(declare(app, "new", second)),
+            ]
+            await asyncio.sleep(0)  # both blocks are open
+            first.set()
+            await tasks[0]
+            assert deployed.took() == []
+            second.set()
+            await tasks[1]
+            assert deployed.took() == ["create new", "destroy d"]
+
+    asyncio.run(program())
+
+
+def test_what_is_declared_while_the_application_is_finalized_is_refused(world: World) -> None:
+    async def program(*things: str, late: str = "") -> None:
+        app = await alchemy("my-app", stage="prod")
+        for thing in things:
+            await Slow(thing)
+        finalizing = asyncio.create_task(app.afinalize())
+        if late:
+            await Slow.begun.wait()
+            with pytest.raises(ScopeClosedError):
+                await app.acreate(Slow(late))
+            Slow.goes_on.set()
+        await finalizing
+
+    asyncio.run(program("a", "b", "c"))
+    asyncio.run(program("a", late="b"))
+
+    assert world.sizes == {"a": 1}
+
+
+class Slow(AsyncThing, kind="slow"):
+    """It waits in the middle of its destroy."""
+
+    begun: ClassVar[asyncio.Event] = asyncio.Event()
+    goes_on: ClassVar[asyncio.Event] = asyncio.Event()
+
+    async def destroy(self) -> None:  # type: ignore[override]  # hooks may be either
+        self.begun.set()
+        await self.goes_on.wait()
+        here().act("destroy", self)
 
 
 def test_siblings_are_not_touched(deployed: World) -> None:
