@@ -18,6 +18,7 @@ from pytest_alchemy.cli.words import count
 from pytest_alchemy.recovery.access import check_kept
 from pytest_alchemy.recovery.byhand import destroy_by_hand
 from pytest_alchemy.recovery.deadstage import DeadStage, Finding
+from pytest_alchemy.recovery.footing import take_footing
 from pytest_alchemy.recovery.found import FoundStage
 from pytest_alchemy.recovery.outcome import Outcome
 from pytest_alchemy.recovery.sweep import outcome_of
@@ -65,9 +66,12 @@ def destroy(
     with naming_backups(root):
         found = the_stage(root, app, stage)
         # Says at once what is damaged, not ours, or not for this profile.
-        check_kept(DeadStage(found.folder, user_key()).read(), profile)
+        state = DeadStage(found.folder, user_key()).read()
+        check_kept(state, profile)
         if not force:
             _ask(found)
+        if state.header is not None:
+            take_footing(state.header)
         destruction = _Destruction(found, profile=profile, as_json=as_json)
         destruction.run()
     sys.exit(destruction.end())

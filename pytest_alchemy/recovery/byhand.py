@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pytest_alchemy.recovery.access import check_kept
 from pytest_alchemy.recovery.deadstage import DeadStage, Finding, Tell, lock_of
-from pytest_alchemy.recovery.footing import take_footing
 from pytest_alchemy.state.backup import back_up
 
 
@@ -18,13 +17,14 @@ def destroy_by_hand(
     tell: Tell | None = None,
     saved: Callable[[Path], object] = lambda _: None,
     profile: str | None = None,
+    password: str | None = None,
     lock_timeout: float = 0.0,
 ) -> Iterator[Finding]:
     """
     Destroy everything in the stage in *folder*, also what is kept, and say what became of each thing.
 
-    This process takes on the working directory and the import path of the stage's program. An interrupt leaves the
-    records true: what is not destroyed yet is destroyed the next time.
+    The classes that the records name are imported into this process. An interrupt leaves the records true: what is not
+    destroyed yet is destroyed the next time.
 
     Args:
         folder: The stage's folder, which is gone when all is.
@@ -32,6 +32,7 @@ def destroy_by_hand(
         tell: Told what happens as it happens, maybe from several threads.
         saved: Given the copy of the state that is made before anything is called.
         profile: The credentials to use, and whether they may touch the stage, as in `check_kept`.
+        password: What its secrets were sealed with; by default ``ALCHEMY_PASSWORD``.
         lock_timeout: How long to wait for the owner of the stage, in seconds.
 
     Raises:
@@ -43,12 +44,9 @@ def destroy_by_hand(
     """
     lock = lock_of(folder, timeout=lock_timeout)
     try:
-        dead = DeadStage(folder, key, by_hand=True, profile=profile, tell=tell)
-        headers = [book.header for book in dead.read().books.values()]
+        dead = DeadStage(folder, key, by_hand=True, profile=profile, password=password, tell=tell)
         check_kept(dead.read(), profile)
         saved(back_up(folder))
-        if headers:
-            take_footing(headers[-1])
         yield from dead.reap(lock)
     finally:
         lock.release()

@@ -109,6 +109,8 @@ class DeadStage:
         by_hand: Somebody asked for exactly this stage: what is kept in it goes, too, and what outlives its programs
             goes as they chose (in parallel, or one by one).
         profile: The credentials to use; by default those that the stage was last used with.
+        password: What the secrets of a stage that outlives its programs were sealed with; by default
+            ``ALCHEMY_PASSWORD``.
         tell: Told ``destroying`` before and ``reaped`` after something is destroyed, as it happens; where the first
             is not recorded, in a test's stage, only the second.
     """
@@ -120,10 +122,12 @@ class DeadStage:
         *,
         by_hand: bool = False,
         profile: str | None = None,
+        password: str | None = None,
         tell: Tell | None = None,
     ) -> None:
         self.folder, self._key, self._by_hand, self._tell = folder, key, by_hand, tell
         self._changed = {"profile": profile} if profile else {}
+        self._password = password
         self._store = FileStore(folder, key)
         self._driver = BlockingDriver()
         self._state: StageState | None = None
@@ -243,7 +247,8 @@ class DeadStage:
             key=partial(key_of_run, self._key, header.app, header.stage) if run else None,
         )
         if run is None:
-            stage.use_password(os.environ.get(PASSWORD_VARIABLE), self.read().vault)
+            password = self._password or os.environ.get(PASSWORD_VARIABLE)
+            stage.use_password(password, self.read().vault)
         return (opened := _Book(book, stage))
 
     def _journal_of(self, lineage: str, header: StageOpened) -> FileJournal:

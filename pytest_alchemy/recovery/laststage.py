@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_alchemy.errors import UnknownStageError
-from pytest_alchemy.recovery.access import check_kept
-from pytest_alchemy.recovery.deadstage import DeadStage, Finding, lock_of
+from pytest_alchemy.recovery.byhand import destroy_by_hand
+from pytest_alchemy.recovery.deadstage import DeadStage, Finding
 from pytest_alchemy.state.folders import Root, folders_in
 from pytest_alchemy.state.keys import user_key
 
@@ -18,39 +18,31 @@ def destroy_stage(
     stage: str,
     *,
     profile: str | None = None,
+    password: str | None = None,
     lock_timeout: float = 0.0,
 ) -> Iterator[Finding]:
     """
     Destroy everything that is recorded of a stage, and say what became of each; its folder goes with the last.
 
-    The classes that the records name are imported into this process. What is recorded as kept until some moment
-    goes, too.
+    What is recorded is copied first, as by `destroy_by_hand`, whose errors are raised here as well.
 
     Args:
         root: The folder of all stages.
         app: Name of the application.
         stage: Name of the stage.
-        profile: The profile in use, as in `check_kept`.
+        profile: The credentials to use.
+        password: What its secrets were sealed with.
         lock_timeout: How long to wait for the owner of the stage, in seconds.
 
     Raises:
-        ProfileDeniedError: The profile may not touch it; nothing was called.
         UnknownStageError: Nothing is recorded of it.
-        StageLockedError: Another process owns it.
-        StateForeignError, StateFileError, JournalReadError: What is recorded cannot be trusted or read; nothing was
-            called.
     """
     folder = Root(root).stage_path(app, stage)
-    dead = DeadStage(folder, user_key())
-    if not folder.exists() or not dead.read().books:
+    if not folder.exists() or not DeadStage(folder, user_key()).read().books:
         raise UnknownStageError(app, stage, stages_of(root, app))
-    check_kept(dead.read(), profile)
-    lock = lock_of(folder, timeout=lock_timeout)
-    try:
-        # What was read before the lock was ours may be out of date.
-        yield from DeadStage(folder, user_key(), by_hand=True).reap(lock)
-    finally:
-        lock.release()
+    return destroy_by_hand(
+        folder, user_key(), profile=profile, password=password, lock_timeout=lock_timeout
+    )
 
 
 def stages_of(root: Path, app: str) -> list[str]:

@@ -24,7 +24,7 @@ from pytest_alchemy.errors import (
     UnknownStageError,
 )
 
-from .things import AsyncThing, Thing, World
+from .things import AsyncThing, Thing, World, here
 
 
 def deploy(*things: str, stage: str = "prod") -> None:
@@ -241,6 +241,38 @@ def test_the_destroy_phase_destroys_the_stage_and_ends_the_program(
     assert caught.value.destroyed == 2
     assert len(world.alive) == 1
     assert [path.name for path in (folder / ".alchemy/my-app").iterdir()] == ["other"]
+
+
+def test_the_destroy_phase_copies_what_is_recorded_first(world: World, folder: Path) -> None:
+    deploy("a")
+    said = (folder / ".alchemy/my-app/prod/state.json").read_bytes()
+
+    with pytest.raises(StageDestroyed), alchemy("my-app", stage="prod", phase="destroy"):
+        pass
+
+    (copy,) = (folder / ".alchemy/.backups/my-app/prod").glob("*/state.json")
+    assert copy.read_bytes() == said
+
+
+def test_the_destroy_phase_uses_the_profile_of_its_program(world: World) -> None:
+    with alchemy("my-app", stage="prod", profile="one") as app:
+        app.create(Profiled("a"))
+
+    with (
+        pytest.raises(StageDestroyed),
+        alchemy("my-app", stage="prod", profile="two", phase="destroy"),
+    ):
+        pass
+
+    assert world.took() == ["create a", "destroy a", "with two"]
+
+
+class Profiled(Thing, kind="profiled"):
+    """It tells whose credentials it is destroyed with."""
+
+    def destroy(self) -> None:
+        super().destroy()
+        here().called.append(f"with {self.scope.settings.profile}")
 
 
 def test_what_cannot_be_destroyed_is_told_together_and_stays_recorded(world: World) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_alchemy import Resource, Secret, alchemy, output
-from pytest_alchemy.errors import NoPasswordError, WrongPasswordError
+from pytest_alchemy.errors import NoPasswordError, StageDestroyed, WrongPasswordError
 
 TEXT = "correct horse battery"
 called: list[str] = []
@@ -113,6 +113,27 @@ def test_a_wrong_password_is_told_before_anything_is_done(folder: Path) -> None:
 def test_without_a_password_a_secret_is_refused_before_it_is_made() -> None:
     with pytest.raises(NoPasswordError):
         deploy(TEXT, password=None)
+
+    assert called == []
+
+
+def test_the_destroy_phase_opens_secrets_with_the_password_of_its_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ALCHEMY_PASSWORD", raising=False)
+    deploy(TEXT)
+
+    with pytest.raises(StageDestroyed):
+        deploy(phase="destroy")
+
+    assert called == [f"destroy v0: key of {TEXT}"]
+
+
+def test_the_destroy_phase_tells_a_wrong_password_before_anything_is_called() -> None:
+    deploy(TEXT)
+
+    with pytest.raises(WrongPasswordError):
+        deploy(password="another", phase="destroy")
 
     assert called == []
 
