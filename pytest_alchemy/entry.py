@@ -6,7 +6,7 @@ import enum
 import inspect
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
@@ -120,11 +120,12 @@ class Entry(Turns):
     @staticmethod
     def needs_of(resource: Resource) -> tuple[Entry, ...]:
         """Return the entries of the resources that stand anywhere in the properties."""
-        found: list[Resource] = []
-        for name in kind_of(type(resource)).fields():
-            validation.referred(resource.__dict__[name], found)
-        owners = (other._alchemy.owner for other in found)
-        return tuple(dict.fromkeys(owner for owner in owners if isinstance(owner, Entry)))
+        return _referred(resource, kind_of(type(resource)).fields())
+
+    @staticmethod
+    def given_by(resource: Resource) -> tuple[Entry, ...]:
+        """Return the entries of the resources that stand anywhere in the outputs."""
+        return _referred(resource, kind_of(type(resource)).outputs)
 
     @property
     def id(self) -> str:
@@ -369,6 +370,14 @@ def shown_as(value: object) -> str:
         return repr(value)
     except Exception:
         return f"<{type(value).__name__}>"
+
+
+def _referred(resource: Resource, names: Iterable[str]) -> tuple[Entry, ...]:
+    found: list[Resource] = []
+    for name in names:
+        validation.referred(resource.__dict__.get(name), found)
+    owners = (other._alchemy.owner for other in found)
+    return tuple(dict.fromkeys(owner for owner in owners if isinstance(owner, Entry)))
 
 
 def _facts(owned: Owned, kind: str, id: str, world: str) -> dict[str, Any]:

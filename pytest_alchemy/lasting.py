@@ -258,6 +258,10 @@ class LastingScope(RecordedScope):
         declared = self.recorded.declared
         if inside is not None and any(thing.seq in declared for thing in inside.subtree()):
             self.recorded.spared.discard(inside.place)  # it says itself what is to be inside it
+            for kept in Entry.given_by(resource):  # or it would give what is not there
+                if kept.scope.root is self.root:
+                    declared.add(kept.seq)
+                    self.recorded.spared.add((*kept.scope.place, kept.own_part))
         return True
 
     async def _remake(self, entry: LastingEntry, resource: Resource, driver: Driver) -> Resource:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from pytest_alchemy import Resource, alchemy
+from pytest_alchemy import Resource, alchemy, output
 from pytest_alchemy.application import Application
 from pytest_alchemy.commandline import CommandLine, commanded
 from pytest_alchemy.errors import (
@@ -403,6 +403,33 @@ def test_a_composite_that_is_changed_says_itself_what_is_inside_it(
 
     assert world.took() == ["update stack", "destroy cache"]
     assert world.sizes == {"db": 1, "stack": 1}
+
+
+def test_a_child_that_a_changed_composite_still_has_as_an_output_stays(
+    world: World, deploy: Deploy
+) -> None:
+    deploy(Pair("pair"))
+    world.took()
+
+    for _ in range(2):
+        (pair,) = deploy(Pair("pair", size=2))
+        assert pair.first.name in world.alive
+
+    assert world.took() == ["update second", "update pair"]
+
+
+class Pair(Stack, kind="pair"):
+    """When it is changed, it declares anew only what changes."""
+
+    second: Thing = output()
+
+    async def create(self) -> None:
+        await super().create()
+        self.second = await Thing("second")
+
+    async def update(self, previous: Stack) -> None:
+        self.second = await Thing("second", size=self.size)
+        here().act("update", self)
 
 
 def test_a_deferred_call_is_made_once_it_is_declared_no_longer(world: World) -> None:
