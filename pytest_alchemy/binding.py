@@ -44,8 +44,8 @@ class Binding:
         self.hooks_open = 0
         self.owner: Owner | None = None
 
-    @property
     def where(self) -> str:
+        """Return ``file:line`` of the code that made the object."""
         return f"{self.filename}:{self.line}"
 
     def bound(self) -> Owner:

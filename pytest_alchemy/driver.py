@@ -13,6 +13,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pytest_alchemy import clock
@@ -123,7 +124,7 @@ class BlockingDriver:
         function: Callable[..., Any] | None = None,
     ) -> tuple[Any, Loop | None]:
         result = call_hook(hook, may_await=False)
-        if result is None or not inspect.isawaitable(result):
+        if result is None or not is_awaitable(result):
             return result, None
         if loop is None or not loop.is_running():
             loop = background_loop()
@@ -168,7 +169,7 @@ class AsyncDriver:
             result = await asyncio.wait_for(asyncio.wrap_future(thread), timeout)
         else:
             result = call_hook(hook, may_await=True)
-        if result is None or not inspect.isawaitable(result):
+        if result is None or not is_awaitable(result):
             return result, None
         if timeout is None:
             return await result, here
@@ -254,9 +255,14 @@ def call_hook(hook: Hook, may_await: bool) -> Any:
         _async_hook.set(before)
 
 
+def is_awaitable(result: Any) -> bool:
+    """Tell whether *result* can be awaited; at once if it is what most coroutine hooks return."""
+    return type(result) is CoroutineType or inspect.isawaitable(result)
+
+
 async def _awaited(hook: Hook) -> Any:
     result = call_hook(hook, may_await=True)
-    return await result if inspect.isawaitable(result) else result
+    return await result if is_awaitable(result) else result
 
 
 def _wait_on(awaitable: Awaitable[T], loop: Loop, timeout: float | None) -> T:

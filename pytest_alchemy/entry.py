@@ -66,7 +66,7 @@ class Entry(Turns):
         self.recorded = False
         self.settled = True
         self.world = ""
-        self.where = resource._alchemy.where
+        self.where = resource._alchemy.where()
         self.test = scope.root.program.test
         self.parent: Entry | None = scope.owner
         self.needed_by: set[Entry] | None = None
@@ -75,7 +75,7 @@ class Entry(Turns):
         self.name = scope.name_of(kind, resource.id)
         self.props: dict[str, Any] = {}
         self.needs: tuple[Entry, ...] = ()
-        if kind.fields():
+        if kind.properties:
             self.props, self.needs = self.props_of(resource), self.needs_of(resource)
 
     @classmethod
@@ -140,9 +140,8 @@ class Entry(Turns):
     def parallel(self) -> bool:
         return self.kind.parallel
 
-    @property
     def provider(self) -> str:
-        """Whose refusal of one call holds for the others: the world it lives in, else its kind."""
+        """Return whose refusal of one call holds for the others: the world it lives in, else its kind."""
         return self.world or self.kind.name
 
     @property
@@ -196,8 +195,8 @@ class Entry(Turns):
             id=self.id,
             name=self.name,
             world=self.world,
-            props=self.sealed(self.props),
-            needs=self.numbers_needed(),
+            props=self.sealed(self.props) if self.props else {},
+            needs=self.numbers_needed() if self.needs else (),
             parent=self.parent.seq if self.parent else 0,
             at=self.at,
             where=self.where,
@@ -276,7 +275,6 @@ class Call(Turns):
     )  # fmt: skip
 
     parallel = False
-    provider = "deferred"
 
     def __init__(
         self,
@@ -328,6 +326,9 @@ class Call(Turns):
     def key(self) -> int:
         """What tells it from everything else in its scope."""
         return self.seq
+
+    def provider(self) -> str:
+        return "deferred"
 
     def needed(self) -> Collection[Owned]:
         return ()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_alchemy.resource import Resource
 
 HOOKS = ("create", "read", "update", "destroy", "world", "list")
+NEEDED_HOOKS = frozenset({"create", "destroy"})
 MISSING: Any = object()
 """Stands for a value that was not given."""
 
@@ -68,6 +69,7 @@ class Kind:
         properties: Declared properties by name; None until they were first needed.
         outputs: Declared outputs by name.
         gives_secrets: Whether one of them is declared as a secret.
+        is_complete: Whether it has the hooks that every resource needs.
     """
 
     name: str
@@ -79,6 +81,10 @@ class Kind:
     properties: dict[str, Field] | None = None
     outputs: dict[str, Field] = field(default_factory=dict)
     gives_secrets: bool = False
+    is_complete: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.is_complete = self.hooks.keys() >= NEEDED_HOOKS
 
     @property
     def title(self) -> str:

@@ -206,7 +206,7 @@ class LastingScope(RecordedScope):
             if step is Step.UPDATE and await self._update(entry, resource, driver, first=first):
                 return resource
             if not first:
-                place = resource._alchemy.where
+                place = resource._alchemy.where()
                 raise ChangedWithinRunError(entry.title, names, entry.where, place)
         finally:
             entry.end()
@@ -228,7 +228,7 @@ class LastingScope(RecordedScope):
         lifecycle.take_over(resource, entry)
         if not first:
             return entry.resource
-        entry.resource, entry.where = resource, resource._alchemy.where
+        entry.resource, entry.where = resource, resource._alchemy.where()
         self._spare_inside(entry)
         self._relink(entry)
         return resource
@@ -252,7 +252,7 @@ class LastingScope(RecordedScope):
                 self.recorded.note_replacement(entry)
                 return False
             raise
-        entry.half_changed, entry.where = False, resource._alchemy.where
+        entry.half_changed, entry.where = False, resource._alchemy.where()
         self.recorded.needs[entry.seq] = entry.numbers_needed()
         inside = entry.opened_scope()
         declared = self.recorded.declared

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from pytest_alchemy import clock, records
 from pytest_alchemy.ambient import current
-from pytest_alchemy.driver import BlockingDriver, Driver, call_hook
+from pytest_alchemy.driver import BlockingDriver, Driver, call_hook, is_awaitable
 from pytest_alchemy.entry import CREATED, CREATING, DESTROYED, FAILED, Call, Entry, Owned, shown_as
 from pytest_alchemy.errors import (
     ChangedWithinRunError,
@@ -271,7 +270,7 @@ async def _same(existing: Entry, resource: Resource, driver: Driver) -> Resource
         return await update(existing, resource, driver)
     if changed:
         raise ChangedWithinRunError(
-            existing.title, changed, existing.where, resource._alchemy.where
+            existing.title, changed, existing.where, resource._alchemy.where()
         )
     take_over(resource, existing)
     return existing.resource
@@ -319,7 +318,8 @@ def made(entry: Entry, outputs: dict[str, Any], props: dict[str, Any] | None = N
     entry.status = CREATED
     stage.counts.created += 1
     if entry.recorded:
-        stage.record(records.Created(entry.seq, entry.sealed(outputs), props, at=clock.now()))
+        sealed = entry.sealed(outputs) if outputs else outputs
+        stage.record(records.Created(entry.seq, sealed, props, at=clock.now()))
     if (diary := stage.program.diary) is not None:
         diary.created(entry)
 
@@ -426,7 +426,7 @@ def _hook(entry: Entry, resource: Resource, name: str, *args: Any) -> Callable[[
         finally:
             current.set(before)
             binding.hooks_open -= 1
-        if result is None or not inspect.isawaitable(result):
+        if result is None or not is_awaitable(result):
             return result
         return _finished(entry, resource, result)
 

@@ -15,13 +15,11 @@ from pytest_alchemy.errors import (
     ResourceDefinitionError,
     ResourceNeverCreatedWarning,
 )
-from pytest_alchemy.kinds import MISSING, Kind, define, kind_of
+from pytest_alchemy.kinds import MISSING, NEEDED_HOOKS, Kind, define, kind_of
 from pytest_alchemy.names import NameRule
 
 if TYPE_CHECKING:
     from pytest_alchemy.scope import Scope
-
-_NEEDED_HOOKS = frozenset({"create", "destroy"})
 
 AwaitIn = Callable[["Resource"], "Generator[Any, None, Resource] | None"]
 """Awaits a resource in the current scope; returns None if no scope is open."""
@@ -94,7 +92,7 @@ class Resource(_Declared):
             kind = kind_of(type(self))
             if id is MISSING:
                 id = properties.pop("id", MISSING)
-            if more or type(id) is not str or not kind.hooks.keys() >= _NEEDED_HOOKS:
+            if more or type(id) is not str or not kind.is_complete:
                 _check_arguments(kind, id, more)
             self.id = id
             if properties or kind.fields():
@@ -206,7 +204,7 @@ def _check_arguments(kind: Kind, id: Any, more: tuple[Any, ...]) -> None:
             "is the only positional argument",
             "Pass properties by keyword.",
         )
-    if missing := sorted(_NEEDED_HOOKS - kind.hooks.keys()):
+    if missing := sorted(NEEDED_HOOKS - kind.hooks.keys()):
         raise ResourceDefinitionError(
             kind.cls.__qualname__,
             f"it has no {' and no '.join(missing)}",

@@ -116,5 +116,5 @@ class SharedScope(Scope):
         changed = [name for name, value in declared.items() if props.get(name) != value]
         if changed:
             first = f"{where} ({test})" if test else where
-            second = f"{resource._alchemy.where} ({self.root.program.test})"
+            second = f"{resource._alchemy.where()} ({self.root.program.test})"
             raise ChangedWithinRunError(describe(resource), changed, first, second)

@@ -203,7 +203,7 @@ class Teardown:
         while True:
             attempt += 1
             error: Exception | None = None
-            if (paused := pauses.left(thing.provider)) > 0:
+            if (paused := pauses.left(thing.provider())) > 0:
                 error = await self._wait(paused, driver)
             if error is None:
                 error = await self._attempt(thing, driver, share, alarm)
@@ -260,7 +260,7 @@ class Teardown:
         if wait is None:
             wait = backoff(attempt) if advice.answered else backoff(attempt, base=FIRST_WAIT)
         if advice.throttled:
-            thing.scope.root.pauses.extend(thing.provider, wait)
+            thing.scope.root.pauses.extend(thing.provider(), wait)
         return wait
 
     async def _wait(self, seconds: float, driver: Driver) -> Exception | None:

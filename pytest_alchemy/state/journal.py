@@ -202,13 +202,12 @@ class FileJournal:
         except (TypeError, ValueError, RecursionError) as error:
             raise self._error(f"the record is no plain data: {error}") from error
         with self._guard:
-            if (
-                self._fd < 0
-                or self._pending
-                or _process is not self._process
-                or type(record) in _MAKING
-            ):
-                self._check(record)
+            if self._fd < 0 or self._pending or _process is not self._process:
+                self._check()
+            # Looking costs a microsecond, so it is done where it matters: before something comes into the world.
+            # (Not by fstat: whoever reads a file's times makes Linux renew them at the next write, 2 µs more.)
+            if type(record) in _MAKING and not disk.access(self._file, os.F_OK):
+                raise self._error("it was deleted while in use")
             lines, size = self._end
             mac = self._mac.copy()
             mac.update(b"\0%d\0" % (lines + 1))
@@ -251,16 +250,12 @@ class FileJournal:
         if fd >= 0 and _process is self._process:
             disk.close(fd)
 
-    def _check(self, record: AnyLine) -> None:
-        """Make sure that what is written now will be found, and right after what was written before."""
+    def _check(self) -> None:
+        """Make sure that what is written now is written by the owner, and right after what was written before."""
         if self._fd < 0:
             raise self._error("it is closed")
         if _process is not self._process:
             raise self._error("this process is a fork of the one that owns it")
-        # Looking costs a microsecond, so it is done where it matters: before something comes into the world.
-        # (Not by fstat: whoever reads a file's times makes Linux renew them at the next write, 2 µs more.)
-        if type(record) in _MAKING and not disk.access(self._file, os.F_OK):
-            raise self._error("it was deleted while in use")
         if self._pending:
             self._settle()
 
