@@ -68,10 +68,10 @@ class Reporter:
     def _complete(self) -> None:
         if self._completed:
             return
-        self._completed = True
         book, options = self._book, self._options
         book.title = f"{options.app}/{options.stage}-{self._run}"
-        self._finish()
+        self._finish()  # a second Ctrl-C ends it, and what is left of the run asks again
+        self._completed = True
         if book.is_silent:
             return
         if self._left_on_disk():

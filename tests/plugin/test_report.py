@@ -324,6 +324,33 @@ def test_a_folder_that_cannot_be_written_changes_nothing_else(
     ]
 
 
+def test_a_report_is_written_even_if_the_end_of_the_run_is_interrupted(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import os
+        import signal
+        import time
+        from kinds import Note
+
+        class Impatient(Note):
+            def destroy(self):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(5)
+
+        def test_one(alchemy_app):
+            alchemy_app.create(Impatient("it"))
+        """
+    )
+
+    result = world.run_apart("--alchemy-report=out")
+
+    assert result.ret != pytest.ExitCode.OK
+    assert section(result)[0].startswith("1 created, 0 destroyed")
+    assert report_of(pytester)["counts"]["created"] == 1
+
+
 def test_what_has_no_repr_and_no_text_is_reported_all_the_same(
     pytester: pytest.Pytester, world: World
 ) -> None:
