@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 from pytest_alchemy import clock
 from pytest_alchemy.report.book import FactBook
 from pytest_alchemy.report.facts import WHATS, Fact
+from pytest_alchemy.report.texts import plain
 
 SCHEMA: Final = 1
 SCHEMA_FILE: Final = Path(__file__).with_name("leaks.schema.json")
@@ -87,8 +88,8 @@ def as_document(book: FactBook, origin: Origin) -> Document:
         "title": origin.title,
         "session": origin.session,
         "written_at": _moment(clock.now()),
-        "rootdir": str(origin.rootdir),
-        "clean_up": origin.clean_up,
+        "rootdir": plain(origin.rootdir),
+        "clean_up": plain(origin.clean_up),
         "counts": {
             "scopes": book.scopes,
             "created": book.created,

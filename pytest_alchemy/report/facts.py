@@ -40,7 +40,7 @@ _FINALITY: Final[tuple[What, ...]] = (
     "reaped",
 )
 _NUMBERS: Final = frozenset(("at", "ready", "ending", "ended", "seconds"))
-_FREE_TEXTS: Final = frozenset(("reason", "hint"))
+_FREE_TEXTS: Final = frozenset(("reason", "hint", "world"))
 _MOST_ERRORS: Final = 10
 
 
@@ -50,7 +50,7 @@ class Fact:
     What became of one thing.
 
     Texts are made fit for any encoding when a fact is made, cut in their middle if they are endless, and stripped of
-    passwords where they hold errors or arguments.
+    passwords where they hold errors, arguments or addresses.
 
     Attributes:
         what: ``leaked``: it could not be destroyed; ``unrecoverable``: nobody knows any more how to;

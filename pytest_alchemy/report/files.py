@@ -82,7 +82,8 @@ def _read(file: Path) -> Document | None:
     try:
         document: Any = json.loads(file.read_bytes())
         # A link may lead anywhere: only what has our own shape is taken for ours.
-        return document if document["schema"] == SCHEMA and document["unlisted"] >= 0 else None
+        ours = document["schema"] == SCHEMA and document["unlisted"] >= 0 and document["run"]
+        return document if ours else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -110,10 +111,13 @@ def _refused(file: Path, error: OSError) -> ReportFileError:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keep other processes from writing into *folder*, as well as the system can; it leaves no file behind."""
-    if fcntl is None:
+    try:
+        fd = os.open(folder, os.O_RDONLY) if fcntl is not None else -1
+    except OSError:  # one that may be written, but not read
+        fd = -1
+    if fd < 0:
         yield
         return
-    fd = os.open(folder, os.O_RDONLY)
     try:
         give_up = clock.monotonic() + PATIENCE
         while clock.monotonic() < give_up:

@@ -10,7 +10,7 @@ from typing import Final
 LONGEST: Final = 2000
 """Longest text in a fact, in characters; of a longer one the middle is left out."""
 
-_CREDENTIALS: Final = re.compile(r"(://[^\s:/@'\"]*):[^\s/@'\"]+@")
+_CREDENTIALS: Final = re.compile(r"(://[^\s:/@'\"]*):[^\s/'\"]+@")
 _SECRET_NAMES: Final = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|CREDENTIAL")
 _SHORTEST_SECRET: Final = 6
 

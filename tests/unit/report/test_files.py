@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -297,6 +298,8 @@ def test_no_form_of_a_report_repeats_a_secret(
     url = "cannot reach postgres://ada:hunter2@db/orders with s3cr3t-t0ken"
     book.add(fact(reason=url, hint=url, errors=(url,)))
     book.add(fact(kind="deferred", id=f"drop('{url}')", name=f"drop('{url}')"))
+    book.add(fact(name="alt-world", world="postgres://ada:hunter2@db/orders"))
+    book.add(fact(name="alt-at", reason="postgres://ada:4t@hunter2@db/orders is down"))
 
     write(book, tmp_path, ORIGIN)
 
@@ -397,7 +400,8 @@ def test_processes_that_write_at_the_same_time_lose_nothing(tmp_path: Path) -> N
 
 
 def test_a_damaged_report_is_replaced(book: FactBook, tmp_path: Path) -> None:
-    for damaged in (b"{", b"[]", b'{"schema": 2}', b"\xff"):
+    no_run = b'{"schema": 1, "unlisted": 0}'
+    for damaged in (b"{", b"[]", b'{"schema": 2}', b"\xff", no_run):
         (tmp_path / "leaks.json").write_bytes(damaged)
 
         write(book, tmp_path, ORIGIN)
@@ -406,6 +410,19 @@ def test_a_damaged_report_is_replaced(book: FactBook, tmp_path: Path) -> None:
 
 
 # -- refusals ------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_cannot_be_locked_is_written_without(
+    book: FactBook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "no reading here")
+
+    monkeypatch.setattr("pytest_alchemy.report.files.os.open", refused)
+
+    write(book, tmp_path, ORIGIN)
+
+    assert (tmp_path / "leaks.json").exists()
 
 
 def test_a_report_that_cannot_be_moved_into_place_leaves_the_older_one(

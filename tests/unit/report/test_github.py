@@ -158,3 +158,15 @@ def test_a_summary_goes_behind_what_the_step_has_written(book: FactBook, tmp_pat
     append_summary(document, "")
 
     assert file.read_text() == "before\n" + summary(document)
+
+
+def test_a_path_that_is_no_text_stands_in_a_summary_all_the_same(
+    book: FactBook, tmp_path: Path
+) -> None:
+    file = tmp_path / "summary.md"
+    book.add(fact())
+    origin = replace(ORIGIN, clean_up="alchemy sweep --yes --root caf\udce9")
+
+    append_summary(as_document(book, origin), str(file))
+
+    assert r"--root caf\udce9" in file.read_text()
