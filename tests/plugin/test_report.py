@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from xml.etree import ElementTree as Xml
 
 import pytest
 
@@ -405,6 +406,51 @@ def test_github_marks_the_line_and_gets_a_summary_from_the_controller_alone(
     assert marks[0].startswith(f"::error {place},title=Leaked File bad (alt-shop-")
     assert summary.read_text().count("### alchemy scopes") == 1
     assert "| leaked | File bad" in summary.read_text()
+
+
+def test_what_the_code_under_test_left_is_listed_with_its_test_in_every_form(
+    pytester: pytest.Pytester, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(
+        test_shop="""
+        import httpx
+        import pytest
+
+        def opens_a_shop(account):
+            base = f"https://api.cloudflare.com/client/v4/accounts/{account.account_id}"
+            headers = {"Authorization": f"Bearer {account.api_token}"}
+            httpx.post(f"{base}/d1/database", json={"name": "hidden"}, headers=headers)
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_shop(fake_cloudflare, number):
+            if number == 1:
+                opens_a_shop(fake_cloudflare)
+        """
+    )
+    summary = pytester.path / "summary.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+
+    options = ("-n2", "--alchemy-report=out", "--alchemy-leaks=fail")
+    result = world.run_apart(*options, plugins="xdist")
+
+    test = "test_shop.py::test_shop[1]"
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["=* 3 passed, 1 untracked in *"])
+    [head, origin, reason] = section(result)[1:4]
+    assert re.fullmatch(r"UNTRACKED d1 \S+ \(hidden\) in the fake Cloudflare account", head)
+    assert test in origin
+    assert (
+        reason == "       made by the code under test, not through a scope; removed after the test"
+    )
+    [fact] = report_of(pytester)["facts"]
+    assert (fact["what"], fact["name"], fact["test"]) == ("untracked", "hidden", test)
+    [case] = Xml.parse(pytester.path / "out" / "leaks.xml").iter("testcase")
+    assert case.get("classname") == test
+    assert case.find("failure") is None
+    assert f"<dt>made by</dt><dd><bdi>{test}" in (pytester.path / "out" / "index.html").read_text()
+    assert "| untracked |" in summary.read_text()
+    assert not any(line.startswith("::") for line in result.outlines)
 
 
 def test_github_s_summary_that_cannot_be_written_changes_nothing_else(
