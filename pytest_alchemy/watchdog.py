@@ -56,7 +56,8 @@ def main(limit: float, patron: int, patience: float, reap: Callable[[str], int])
     """
     for name in _DEAF_TO:
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+            # What a destroy starts would inherit SIG_IGN, and could not be ended by its own parent.
+            signal.signal(getattr(signal, name), lambda number, frame: None)
     _get_ready()
     own, shared = _listen()
     give_up = time.monotonic() + limit

@@ -26,6 +26,7 @@ LIMIT = 30.0
 # A conftest.py: who imports it is noted down.
 KINDS = """
 import os
+import subprocess
 import time
 from kinds import HERE, File
 
@@ -39,11 +40,18 @@ class Stuck(File):
     def destroy(self):
         (HERE / "stuck").touch()
         time.sleep(600)
+
+class Tool(File):
+    def destroy(self):
+        tool = subprocess.Popen(["sleep", "600"])
+        tool.terminate()
+        tool.wait()
+        super().destroy()
 """
 
 DIES = """
 import os, signal
-from conftest import Local, Stuck
+from conftest import Local, Stuck, Tool
 
 def test_dies(alchemy_scope):
     {body}
@@ -200,6 +208,17 @@ def test_it_lives_no_longer_than_its_limit_after_its_owner(
     with pytest.raises(ProcessLookupError):  # nor does anybody whom it started
         os.killpg(watchdog.pid, 0)
     assert world.left == ["it"]
+
+
+def test_it_is_deaf_to_signals_but_what_destroys_start_is_not(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    dies(pytester, 'alchemy_scope.create(Tool("it"))')
+
+    world.run_apart()
+
+    wait_until(lambda: world.left == [])
+    assert not list(world.state.glob("shop/*/" + LOG))
 
 
 def test_its_words_are_kept_with_the_stage_of_which_something_is_left(
