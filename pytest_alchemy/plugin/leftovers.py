@@ -39,10 +39,11 @@ class Leftovers(threading.Thread):
         for folder in self._stages():
             self._reapings.append(Reaping(folder, timeout=0.0))
 
-    def facts(self) -> Iterator[Fact]:
+    def facts(self, patience: float | None = None) -> Iterator[Fact]:
         """Yield what became of each thing; what is still there fails nobody else's run."""
-        give_up = clock.monotonic() + PATIENCE
-        self.join(PATIENCE)
+        patience = PATIENCE if patience is None else patience
+        give_up = clock.monotonic() + patience
+        self.join(patience)
         for reaping in list(self._reapings):
             for fact in reaping.facts(give_up - clock.monotonic()):
                 yield _of_another_run(fact)

@@ -161,10 +161,16 @@ class Session:
     def closing(self, scope: Scope) -> dict[str, Any]:
         """Return how *scope* is to be closed: with which strategy and timeout."""
         timeout = scope.settings.teardown_timeout
-        if self._interrupted is None:
+        left = self._haste_left()
+        if left is None:
             return {"timeout": timeout}
-        left = max(0.0, self._interrupted + HASTE - clock.monotonic())
         return {"timeout": left if timeout is None else min(left, timeout), "strategy": "parallel"}
+
+    def _haste_left(self) -> float | None:
+        """Return how long anything may still take, in seconds; None if nobody is in a hurry."""
+        if self._interrupted is None:
+            return None
+        return max(0.0, self._interrupted + HASTE - clock.monotonic())
 
     def scope_over(self, scope: Scope, outcome: Outcome) -> None:
         """Note how the teardown of *scope* ended."""
@@ -226,7 +232,8 @@ class Session:
             leaked = {fact.stage for fact in self.book.leaks}
             keep = self._kept | {stage for stage in self._stages if stage.name in leaked}
             self._stages.give_up(keep=keep - self._unfinished, unfinished=self._unfinished)
-            for fact in self._leftovers.facts() if self._leftovers else ():
+            patience = 0.0 if self._given_up else self._haste_left()
+            for fact in self._leftovers.facts(patience) if self._leftovers else ():
                 self.book.add(fact)
             self._report_alone()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,49 @@ def test_the_next_run_that_uses_a_scope_destroys_it_and_says_so(
     assert not world.state.exists()
     assert section(result)[1].startswith("REAPED File left (")
     result.stdout.fnmatch_lines(["*left behind by a run that died; destroyed in *"])
+
+
+def test_an_interrupted_run_does_not_wait_long_for_what_others_left(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        no_watchdog=NO_WATCHDOG,
+        patient="from pytest_alchemy.plugin import leftovers; leftovers.PATIENCE = 600.0",
+        test_dies="""
+        import os, signal, time
+        from kinds import HERE, File
+
+        class Slow(File):
+            def destroy(self):
+                (HERE / "destroying").touch()
+                while not (HERE / "go on").exists():
+                    time.sleep(0.02)
+                super().destroy()
+
+        def test_dies(alchemy_scope):
+            alchemy_scope.create(Slow("left"))
+            os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        test_interrupted="""
+        import time
+        from kinds import HERE
+
+        def test_interrupted(alchemy_scope):
+            while not (HERE / "destroying").exists():
+                time.sleep(0.02)
+            raise KeyboardInterrupt
+        """,
+    )
+    world.run_apart("-p", "no_watchdog", "test_dies.py")
+
+    result = world.run_apart("-p", "patient", "test_interrupted.py", timeout=50)
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    (pytester.path / "go on").touch()
+    give_up = time.monotonic() + 30
+    while world.state.exists() and time.monotonic() < give_up:
+        time.sleep(0.02)
+    assert world.left == []
 
 
 @pytest.mark.parametrize("arguments", [("test_plain.py",), ("--collect-only", "test_uses.py")])
