@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,9 @@ class Controller:
         self._book = FactBook()
         self._reaps: dict[Path, Reaping] = {}
         self._died_in: dict[str, str] = {}
+        self._nodes: dict[str, Any] = {}
+        self._heard: dict[str, Counter[str]] = {}
+        self._heard_until: dict[str, float] = {}
         self._leftovers: Leftovers | None = None
         self._finished = self._given_up = False
         reporter = Reporter(config, options, self._book, self._run.id, self._finish)
@@ -53,14 +57,13 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker which run it belongs to."""
+        self._nodes[node.gateway.id] = node
         node.workerinput["alchemy"] = {"run": self._run.id, "expires": self._run.expires}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         """Take what a worker had left to tell, and reap what it left behind if it died; must not block."""
-        told = getattr(node, "workeroutput", None)
-        if told and "alchemy" in told:
-            self._book.merge(told["alchemy"])
+        self._hear_last(node)
         if error:
             self._reap(node.gateway.id)
 
@@ -69,7 +72,7 @@ class Controller:
         told = getattr(report, "alchemy", None)
         if told:
             self._leftovers = self._leftovers or Leftovers(self._options.root, self._run.id)
-            self._book.merge(told)
+            self._hear(report.node.gateway.id, told)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
@@ -84,6 +87,21 @@ class Controller:
         except KeyboardInterrupt:
             self._given_up = True
             raise
+
+    def _hear(self, worker: str, told: dict[str, Any]) -> None:
+        self._book.merge(told)
+        self._heard.setdefault(worker, Counter()).update(
+            {name: told.get(name, 0) for name in self._book.counts()}
+        )
+        self._heard_until[worker] = told.get("until", self._heard_until.get(worker, 0.0))
+
+    def _hear_last(self, node: Any) -> None:
+        """Take what a worker said at its end; after Ctrl-C not all that it said before was heard."""
+        told = getattr(node, "workeroutput", {}).pop("alchemy", None)
+        if told:
+            self._hear(node.gateway.id, told)
+            heard = self._heard[node.gateway.id]
+            self._book.count(**{name: n - heard[name] for name, n in told["whole"].items()})
 
     def _uses_scopes(self) -> bool:
         # The workers' first tests may still be running: then nothing has been told, but there are stages.
@@ -107,6 +125,8 @@ class Controller:
 
     def _reap_all(self) -> None:
         # On Ctrl-C xdist does not say which workers went down.
+        for node in self._nodes.values():
+            self._hear_last(node)
         # A folder whose reaping has ended is gone already; what it held is still to be told.
         folders, shared = (
             dict.fromkeys([*self._reaps, *self._folders("*")]),
@@ -115,13 +135,11 @@ class Controller:
         give_up = clock.monotonic() + PATIENCE
         reaps = [self._submit(folder) for folder in folders if folder not in shared]
         for fact in self._results(reaps, give_up):
-            if fact.what == "reaped" and fact.test == self._died_in.get(fact.worker):
-                self._book.count(
-                    created=1
-                )  # the worker died before it could tell of what this test made
+            self._count_unheard(fact)
             self._book.add(self._explained(fact))
         # Last, because the workers' resources may lie in the account that it holds. Its end is no accident.
         for fact in self._results([self._submit(folder) for folder in shared], give_up):
+            self._count_unheard(fact)
             if fact.what == "kept":
                 fact = replace(fact, reason="something that is kept needs it")
             if fact.what != "reaped":
@@ -132,6 +150,12 @@ class Controller:
                 self._book.add(replace(fact, what="destroyed", seconds=0.0))
         for fact in self._leftovers.facts() if self._leftovers else ():
             self._book.add(fact)
+
+    def _count_unheard(self, fact: Fact) -> None:
+        """Count what a worker made and died before it could tell of it."""
+        heard_until = self._heard_until.get(fact.worker, 0.0)
+        if fact.what != "unfinished" and fact.kind != "deferred" and fact.at > heard_until:
+            self._book.count(created=1)
 
     def _results(self, reaps: list[Reaping], give_up: float) -> Iterator[Fact]:
         for reap in reaps:

@@ -210,9 +210,15 @@ class Session:
         return True
 
     def drain(self) -> dict[str, Any]:
-        """Return what happened since the last call as plain data, for the controller."""
+        """Return what happened since the last call, and until when, as plain data for the controller."""
+        until = clock.now()
         self._count()
-        return self.book.drain()
+        news = self.book.drain()
+        return {**news, "until": until} if news else {}
+
+    def last_words(self) -> dict[str, Any]:
+        """Return what `drain` does, and the counts as a whole: some of what was told may never have been heard."""
+        return {**self.drain(), "whole": self.book.counts()}
 
     def share_account(self) -> None:
         """From now on all workers of the run use one fake account, so that `alchemy_app` is the same for all."""
@@ -399,7 +405,7 @@ class Hooks:
         """End everything; a worker sends what is still untold."""
         if hasattr(self._session.config, "workeroutput"):
             self._session.finish()
-            self._session.config.workeroutput["alchemy"] = self._session.drain()
+            self._session.config.workeroutput["alchemy"] = self._session.last_words()
 
 
 class Impatience:

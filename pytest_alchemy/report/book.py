@@ -100,6 +100,10 @@ class FactBook:
             self.scopes += scopes
             self.retries.update(retries or {})
 
+    def counts(self) -> dict[str, int]:
+        """Return how much was created and destroyed, in how many scopes."""
+        return {name: getattr(self, name) for name in _COUNTS}
+
     def tally(self) -> dict[Told, int]:
         """Return how many facts of each sort there are, the worst first, zeros included."""
         found = Counter(fact.what for fact in self.facts)
@@ -117,7 +121,7 @@ class FactBook:
             An empty dict if nothing is new.
         """
         with self._lock:
-            counts = {name: getattr(self, name) for name in _COUNTS}
+            counts = self.counts()
             news: dict[str, Any] = {
                 name: number - self._sent[name]
                 for name, number in counts.items()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.support.world import World, section
@@ -353,6 +356,45 @@ def test_an_interrupted_worker_leaves_nothing(pytester: pytest.Pytester, world: 
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert world.left == []
     assert not world.state.exists()
+
+
+def test_ctrl_c_leaves_the_counts_of_all_workers_whole(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import os
+        import signal
+        import time
+        import pytest
+        from kinds import File, WORLD
+
+        def wait_for(number):
+            give_up = time.monotonic() + 30
+            while len(list(WORLD.iterdir())) < number and time.monotonic() < give_up:
+                time.sleep(0.01)
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_one(alchemy_stage, alchemy_scope, number):
+            alchemy_stage.create(File("stage"))
+            alchemy_scope.create(File("db"))
+            wait_for(4)
+            if number == 1:
+                os.killpg(0, signal.SIGINT)
+            time.sleep(30)
+        """
+    )
+
+    process = pytester.popen(
+        [sys.executable, "-m", "pytest", "-palchemy", "-pxdist", "-pno:cacheprovider", "-n2"],
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+    )
+    output = process.communicate(timeout=90)[0].decode()
+
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+    assert world.left == []
+    assert "4 created, 4 destroyed, 0 leaked" in output
 
 
 @pytest.mark.parametrize(
