@@ -242,8 +242,14 @@ class Teardown:
                 if alarm is not None:
                     alarm.until = None  # or it would ring while we wait for the next attempt
         except Exception as error:
-            # The alarm may have rung when the hook was over already.
-            return None if thing.status is DESTROYED else error
+            if thing.status is DESTROYED:  # the alarm may have rung when the hook was over already
+                return None
+            took = clock.monotonic() - now
+            if not isinstance(error, TimeoutError) or took < limit:
+                return error
+            return TimeoutError(
+                f"it took too long and was cut off after {limit:.2g} s{self._limit()}"
+            )
         finally:
             if alarm is None:
                 self._hangs_from.pop(thing, None)

@@ -46,6 +46,7 @@ class Controller:
         self._nodes: dict[str, Any] = {}
         self._heard: dict[str, Counter[str]] = {}
         self._heard_until: dict[str, float] = {}
+        self._ended: set[str] = set()
         self._leftovers: Leftovers | None = None
         self._finished = self._given_up = False
         reporter = Reporter(config, options, self._book, self._run.id, self._finish)
@@ -65,6 +66,7 @@ class Controller:
         """Take what a worker had left to tell, and reap what it left behind if it died; must not block."""
         self._hear_last(node)
         if error:
+            self._ended.discard(node.gateway.id)
             self._reap(node.gateway.id)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -99,6 +101,7 @@ class Controller:
         """Take what a worker said at its end; after Ctrl-C not all that it said before was heard."""
         told = getattr(node, "workeroutput", {}).pop("alchemy", None)
         if told:
+            self._ended.add(node.gateway.id)
             self._hear(node.gateway.id, told)
             heard = self._heard[node.gateway.id]
             self._book.count(**{name: n - heard[name] for name, n in told["whole"].items()})
@@ -132,13 +135,13 @@ class Controller:
             dict.fromkeys([*self._reaps, *self._folders("*")]),
             list(self._folders("run")),
         )
-        give_up = clock.monotonic() + PATIENCE
-        reaps = [self._submit(folder) for folder in folders if folder not in shared]
-        for fact in self._results(reaps, give_up):
+        done_with = {*shared, *self._given_up_by_workers()}
+        reaps = [self._submit(folder) for folder in folders if folder not in done_with]
+        for fact in self._results(reaps):
             self._count_unheard(fact)
             self._book.add(self._explained(fact))
         # Last, because the workers' resources may lie in the account that it holds. Its end is no accident.
-        for fact in self._results([self._submit(folder) for folder in shared], give_up):
+        for fact in self._results([self._submit(folder) for folder in shared]):
             self._count_unheard(fact)
             if fact.what == "kept":
                 fact = replace(fact, reason="something that is kept needs it")
@@ -157,7 +160,14 @@ class Controller:
         if fact.what != "unfinished" and fact.kind != "deferred" and fact.at > heard_until:
             self._book.count(created=1)
 
-    def _results(self, reaps: list[Reaping], give_up: float) -> Iterator[Fact]:
+    def _given_up_by_workers(self) -> Iterator[Path]:
+        """Yield the stages in which a worker left to the end of its time what it could not destroy, and told of it."""
+        unfinished = {fact.worker for fact in self._book.facts if fact.what == "unfinished"}
+        for worker in self._ended - unfinished:
+            yield from self._folders(worker)
+
+    def _results(self, reaps: list[Reaping]) -> Iterator[Fact]:
+        give_up = clock.monotonic() + PATIENCE
         for reap in reaps:
             yield from reap.facts(give_up - clock.monotonic())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -191,3 +192,38 @@ def test_all_workers_see_one_account(pytester: pytest.Pytester, parts: World) ->
     result.assert_outcomes(passed=2)
     assert not parts.state.exists()
     assert section(result) == ["3 created, 3 destroyed, 0 leaked in shop/test-*"]
+
+
+def test_what_hung_is_tried_no_second_time_and_keeps_nothing_else_from_being_destroyed(
+    pytester: pytest.Pytester, parts: World
+) -> None:
+    pytester.makepyfile(
+        test_hung="""
+        import time
+        import pytest
+        from parts import File, log
+
+        class Hung(File):
+            def destroy(self):
+                log("hangs")
+                time.sleep(600)
+
+        def test_shared(alchemy_app):
+            alchemy_app.create(File("shared"))
+
+        @pytest.mark.alchemy(teardown_timeout=0.5)
+        def test_hung(alchemy_scope):
+            alchemy_scope.create(Hung("stuck"))
+        """
+    )
+
+    result = parts.run_apart("-n1", plugins="xdist")
+
+    told = section(result)
+    assert told[0] == "2 created, 1 destroyed, 1 LEAKED in shop/test-*"
+    assert re.fullmatch(
+        r" +TimeoutError: it took too long and was cut off after 0\.\d+ s \(teardown_timeout 0\.5 s\)",
+        told[3],
+    )
+    assert Counter(parts.log)["hangs"] == 1
+    assert parts.left == ["stuck"]
