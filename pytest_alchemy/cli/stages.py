@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,9 @@ from pytest_alchemy.recovery.found import Choice, FoundStage, find_stages
 from pytest_alchemy.recovery.roots import nearest_root
 from pytest_alchemy.report.texts import one_line
 from pytest_alchemy.state.backup import backups_of
+from pytest_alchemy.state.folders import JOURNALS
 from pytest_alchemy.state.keys import user_key
+from pytest_alchemy.state.statefile import STATE
 
 ANYBODYS: Final = Choice(foreign=True)
 
@@ -81,7 +84,10 @@ def naming_backups(root: Path | None) -> Iterator[None]:
         yield
     except (StateFileError, StateForeignError, JournalCorruptError) as error:
         folder = _stage_of(Path(error.file), root or nearest_root(Path.cwd()))
-        raise click.ClickException(with_backup(str(error), folder)) from error
+        text = with_backup(str(error), folder)
+        if folder and text == str(error) and type(error) is StateFileError:  # no newer version's
+            text += "\n" + _way_on(Path(error.file), folder)
+        raise click.ClickException(text) from error
 
 
 def with_backup(text: str, folder: Path | None) -> str:
@@ -89,8 +95,20 @@ def with_backup(text: str, folder: Path | None) -> str:
     copies = backups_of(folder) if folder else []
     if not copies:
         return text
+    copy, place = (shlex.quote(str(path)) for path in (copies[-1], folder))
+    # All of what it says goes first: beside the copy, what was recorded since would speak of things unknown to it.
+    command = f"find {place} -name {STATE} -delete && rm -rf {place}/{JOURNALS} && cp -r {copy}/. {place}/"
+    return f"{text}\nIts last copy is {copies[-1]}; put it back with: {command}"
+
+
+def _way_on(file: Path, folder: Path) -> str:
+    # The state of the stage itself is what those of its nested scopes refer to.
+    whole = file == folder / STATE
+    place = shlex.quote(str(folder if whole else file))
+    command = f"find {place} -name {STATE} -delete" if whole else f"rm {place}"
     return (
-        f"{text}\nIts last copy is {copies[-1]}; put it back with: cp -r {copies[-1]}/. {folder}/"
+        f"There is no copy. To go on without what it says: {command}\n"
+        "Then take over what exists: alchemy deploy --adopt"
     )
 
 

@@ -576,6 +576,54 @@ def test_a_damaged_state_is_named_with_the_way_to_its_copy(project: Project) -> 
     assert project.left == ["a", "b"]
 
 
+INNER = 'with app.run("inner") as inner: inner.create(Fixed("b"))'
+
+
+def test_a_copy_that_is_older_than_a_damaged_scope_can_be_put_back(project: Project) -> None:
+    project.write('app.create(Fixed("a"))')
+    project.deploy()
+    project.write('app.create(Fixed("a"))', INNER)
+    project.deploy()
+    [state] = (project.path / ".alchemy" / "shop" / "pr-7").glob("*/state.json")
+    state.write_text("{")
+
+    refused = project.deploy("--adopt")
+    command = refused.stderr.rpartition("put it back with: ")[2]
+    subprocess.run(command, shell=True, check=True)
+    again = project.deploy("--adopt")
+
+    assert refused.returncode == 1
+    assert f"State file {state} is damaged" in refused.stderr
+    assert text(again.stdout) == "ADOPTED Fixed 'b' (*) in shop/pr-7/inner\n"
+    assert project.run("destroy", "--stage=pr-7", "--force").returncode == 0
+    assert project.left == []
+
+
+@pytest.mark.parametrize(
+    ("which", "command"),
+    [("state.json", "find {0.parent} -name state.json -delete"), ("*/state.json", "rm {0}")],
+    ids=["stage", "nested"],
+)
+def test_a_damaged_state_without_a_copy_can_be_given_up(
+    project: Project, which: str, command: str
+) -> None:
+    project.write('app.create(Fixed("a"))', INNER)
+    project.deploy()
+    [state] = (project.path / ".alchemy" / "shop" / "pr-7").glob(which)
+    state.write_text("{")
+
+    refused = project.deploy()
+    told = refused.stderr.rpartition("without what it says: ")[2].splitlines()
+    subprocess.run(told[0], shell=True, check=True)
+    again = project.deploy("--adopt")
+
+    assert refused.returncode == 1
+    assert told == [command.format(state), "Then take over what exists: alchemy deploy --adopt"]
+    assert again.returncode == 0
+    assert project.run("destroy", "--stage=pr-7", "--force").returncode == 0
+    assert project.left == []
+
+
 def test_both_generations_of_what_was_replaced_are_destroyed_with_the_stage(
     project: Project,
 ) -> None:

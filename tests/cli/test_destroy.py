@@ -300,7 +300,8 @@ def test_a_damaged_state_is_named_with_the_way_to_its_copy(graveyard: Graveyard)
     assert refused.exit_code == 1
     assert f"Error: Journal {journal}, line 3: " in refused.output
     assert refused.output.endswith(
-        f"Its last copy is {copy}; put it back with: cp -r {copy}/. {folder}/\n"
+        f"Its last copy is {copy}; put it back with: find {folder} -name state.json -delete"
+        f" && rm -rf {folder}/.journal && cp -r {copy}/. {folder}/\n"
     )
     assert left == ["a"]
     assert (done.exit_code, graveyard.left) == (0, [])

@@ -125,7 +125,10 @@ def test_the_list_tells_who_holds_a_stage_who_recorded_it_and_what_cannot_be_rea
         lines[1] == "shop/held: 1 resource, last used 3 h ago, held by ada (process 42 on build-7)"
     )
     assert lines[2] == "shop/theirs: 1 resource, last used 3 h ago, recorded by ada on build-7"
-    assert f"Its last copy is {copy}; put it back with: cp -r {copy}/. {broken}/\n" in result.output
+    assert (
+        f"Its last copy is {copy}; put it back with: find {broken} -name state.json -delete"
+        f" && rm -rf {broken}/.journal && cp -r {copy}/. {broken}/\n"
+    ) in result.output
 
 
 def test_the_list_as_json(graveyard: Graveyard) -> None:
