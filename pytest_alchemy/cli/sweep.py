@@ -97,8 +97,10 @@ def sweep(
     left alone, and what is kept on purpose is until its time is over. With --provider, names that a provider lists are
     swept, too: those that are provably of tests of the application, whose time is over, and whose run does not go on.
 
-    Exit code 0: everything is gone, or nothing was to be destroyed, or it was only listed. 1: something that should be
-    gone is left, or could not be listed. 2: the command was not understood.
+    What no process can ever undo (a deferred lambda) is told once more and then forgotten.
+
+    Exit code 0: everything is gone or forgotten, or nothing was to be destroyed, or it was only listed. 1: something
+    that should be gone is left, or could not be listed. 2: the command was not understood.
     """
     if app is not None:
         _check_app(app)

@@ -19,7 +19,14 @@ from pytest_alchemy.recovery.sweep import Findings
 from pytest_alchemy.report.texts import one_line
 
 _INDENT = " " * 7
-_COLOURS = {"destroyed": "green", "gone": "green", "kept": "cyan", "spared": "cyan", "left": "red"}
+_COLOURS = {
+    "destroyed": "green",
+    "gone": "green",
+    "kept": "cyan",
+    "spared": "cyan",
+    "forgotten": "yellow",
+    "left": "red",
+}
 
 
 class SweepReport(Protocol):
@@ -119,8 +126,8 @@ class JsonReport:
 
 
 def tell_outcome(outcome: Outcome) -> None:
-    """Print what became of one thing, and why it is still there; under ``--quiet`` only what is left."""
-    if is_quiet() and outcome.what != "left":
+    """Print what became of one thing, and why it is still there; under ``--quiet`` only what is left or forgotten."""
+    if is_quiet() and outcome.what not in ("left", "forgotten"):
         return
     click.secho(
         f"{outcome.what.upper()} {shown(outcome.kind, outcome.id, outcome.name)}"

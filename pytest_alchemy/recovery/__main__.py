@@ -1,5 +1,5 @@
 """
-Reap one dead stage in a process of its own: ``python -m pytest_alchemy.recovery SECONDS FOLDER``.
+Reap one dead stage in a process of its own: ``python -m pytest_alchemy.recovery SECONDS FOLDER [forget]``.
 
 Waits that long for the stage's lock. Prints one JSON object per line, a `Finding` each; one without ``facts`` if
 nothing could be done. The working directory and the import path are those of the dead process, so that its modules
@@ -30,10 +30,10 @@ _OUT = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(2, 1)
 
 
-def main(timeout: str, folder: str) -> int:
+def main(timeout: str, folder: str, forget: str = "") -> int:
     """Run the program with these arguments and return its exit code."""
     try:
-        _reap(Path(folder), float(timeout))
+        _reap(Path(folder), float(timeout), forget=bool(forget))
     except FileNotFoundError:
         if os.path.isdir(folder):
             raise
@@ -45,9 +45,9 @@ def main(timeout: str, folder: str) -> int:
     return 0
 
 
-def _reap(folder: Path, timeout: float) -> None:
+def _reap(folder: Path, timeout: float, *, forget: bool) -> None:
     lock = lock_of(folder, timeout=timeout)
-    dead = DeadStage(folder, user_key())
+    dead = DeadStage(folder, user_key(), forget=forget)
     for book in dead.read().books.values():
         take_footing(book.header)
         break

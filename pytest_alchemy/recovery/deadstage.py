@@ -60,8 +60,8 @@ class Finding:
     What became of one thing in a dead stage.
 
     Attributes:
-        what: ``reaped``, ``leaked``, ``elsewhere``, ``unrecoverable`` or ``kept``; ``unfinished`` comes before one
-            of these.
+        what: ``reaped``, ``leaked``, ``elsewhere``, ``unrecoverable``, ``forgotten`` or ``kept``; ``unfinished``
+            comes before one of these.
         facts: What a report says of the thing.
         reason: Why it is still there, empty if it is gone.
         errors: What each failed attempt to destroy it said.
@@ -108,6 +108,7 @@ class DeadStage:
         key: The user's key: what was recorded with another one is not ours to act on.
         by_hand: Somebody asked for exactly this stage: what is kept in it goes, too, and what outlives its programs
             goes as they chose (in parallel, or one by one).
+        forget: What no process can ever undo is told once more and then not recorded any longer.
         profile: The credentials to use; by default those that the stage was last used with.
         password: What the secrets of a stage that outlives its programs were sealed with; by default
             ``ALCHEMY_PASSWORD``.
@@ -121,11 +122,13 @@ class DeadStage:
         key: bytes,
         *,
         by_hand: bool = False,
+        forget: bool = False,
         profile: str | None = None,
         password: str | None = None,
         tell: Tell | None = None,
     ) -> None:
         self.folder, self._key, self._by_hand, self._tell = folder, key, by_hand, tell
+        self._forget = forget
         self._changed = {"profile": profile} if profile else {}
         self._password = password
         self._store = FileStore(folder, key)
@@ -166,7 +169,7 @@ class DeadStage:
             self._go_on(segment)
         things, findings = self.recall()
         yield from findings
-        left = len(findings)
+        left = sum(finding.what != "forgotten" for finding in findings)
         for finding in self._destroy(things):
             left += finding.what in ("leaked", "elsewhere")
             yield finding
@@ -275,6 +278,9 @@ class DeadStage:
         except OtherWorldError as error:
             return None, Finding("elsewhere", _facts_of(book, record), str(error))
         except AlchemyError as error:
+            if self._forget and isinstance(record, Deferred) and not record.module:
+                book.stage.record(Destroyed(record.seq))
+                return None, Finding("forgotten", _facts_of(book, record), str(error))
             return None, Finding("unrecoverable", _facts_of(book, record), str(error))
         except Exception as error:  # a user's `world`, for one: the others still get their turn
             return None, Finding("unrecoverable", _facts_of(book, record), summary(error))
@@ -434,10 +440,11 @@ def recorded_facts(
         record: What the journal says of it.
     """
     path = [part.strip(":") for part in record.path]
+    call = "" if isinstance(record, Intent) else record.function.removeprefix("deferred ")
     return {
         "kind": _title(seen, record),
-        "id": record.id if isinstance(record, Intent) else record.function,
-        "name": record.name if isinstance(record, Intent) else record.function,
+        "id": record.id if isinstance(record, Intent) else call,
+        "name": record.name if isinstance(record, Intent) else call,
         "scope": "/".join((header.app, header.stage, *path)),
         "stage": header.stage,
         "app": header.app,

@@ -41,7 +41,9 @@ _BOOT = (
 _PACKAGE = Path(__file__).resolve().parents[2]
 
 
-def reap_in_process(folder: Path, timeout: float) -> Iterator[dict[str, Any]]:
+def reap_in_process(
+    folder: Path, timeout: float, *, forget: bool = False
+) -> Iterator[dict[str, Any]]:
     """
     Reap the stage in *folder* in a process of its own, which outlives this one if it has to, and yield what it says.
 
@@ -50,9 +52,11 @@ def reap_in_process(folder: Path, timeout: float) -> Iterator[dict[str, Any]]:
     Args:
         folder: The stage's folder.
         timeout: How long it may wait for the stage's lock, in seconds.
+        forget: What no process can ever undo is told and then not recorded any longer.
     """
+    words = [str(timeout), str(folder), *(["forget"] if forget else [])]
     process = subprocess.Popen(  # noqa: S603 # this very Python, with arguments of ours
-        [sys.executable, "-P", "-c", _BOOT, str(_PACKAGE), str(timeout), str(folder)],
+        [sys.executable, "-P", "-c", _BOOT, str(_PACKAGE), *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

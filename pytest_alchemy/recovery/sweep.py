@@ -37,6 +37,7 @@ PATIENCE: Final = 5.0
 _WHAT: Final[dict[str, What]] = {
     "reaped": "destroyed",
     "kept": "kept",
+    "forgotten": "forgotten",
     "leaked": "left",
     "elsewhere": "left",
     "unrecoverable": "left",
@@ -210,7 +211,7 @@ def _reap(stage: FoundStage, choice: Choice) -> Iterator[Outcome]:
     if now.foreign:
         take_over(stage.folder, user_key())
     is_told = False
-    for line in reap_in_process(stage.folder, PATIENCE):
+    for line in reap_in_process(stage.folder, PATIENCE, forget=True):
         if "facts" not in line:  # it speaks of the stage as a whole
             is_told = True
             yield _of_stage("left", stage, line["reason"])

@@ -505,3 +505,32 @@ def test_help_is_there(arguments: list[str]) -> None:
 
     assert result.exit_code == 0
     assert "dead runs left" in result.output
+
+
+def test_what_no_process_can_ever_undo_is_told_once_more_and_forgotten(
+    graveyard: Graveyard,
+) -> None:
+    call = Deferred(3, (), "", "", "deferred <lambda>()", [], {}, where="test_a.py:7")
+    folder = graveyard.bury("a", "broken", more=(call,))
+
+    first, second = sweep(graveyard, "--yes"), sweep(graveyard, "--yes")
+
+    assert (
+        "FORGOTTEN deferred <lambda>() in shop/test-main-k3f9x2ab\n"
+        "       deferred <lambda>() cannot be loaded from test_a.py:7:"
+        " only the process that deferred it could call it: it is no module-level function\n"
+    ) in text(first)
+    assert text(first).endswith("1 destroyed, 1 forgotten, 1 left\n")
+    assert "lambda" not in second.output
+    assert folder.is_dir()
+
+
+def test_a_stage_with_nothing_but_what_is_forgotten_goes(graveyard: Graveyard) -> None:
+    folder = graveyard.bury(more=(Deferred(1, (), "", "", "deferred <lambda>()", [], {}),))
+
+    first, second = sweep(graveyard, "--yes", "--quiet"), sweep(graveyard, "--yes")
+
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert first.output.startswith("FORGOTTEN deferred <lambda>() in ")
+    assert second.output.startswith("Nothing to destroy ")
+    assert not folder.exists()
