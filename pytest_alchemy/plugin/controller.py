@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pytest_alchemy.report.facts import Fact
 
 from .leftovers import Leftovers
 from .options import Options
+from .progress import say
 from .reaping import Reaping
 from .reporting import Reporter
 from .signals import end_on_sigterm
@@ -38,7 +40,7 @@ class Controller:
     """
 
     def __init__(self, config: pytest.Config, options: Options) -> None:
-        self._options = options
+        self._options, self._tell = options, partial(say, config)
         self._run = new_run(LIFETIME)
         self._book = FactBook()
         self._reaps: dict[Path, Reaping] = {}
@@ -151,7 +153,7 @@ class Controller:
             self._book.count(destroyed=1)
             if self._options.wants_history:
                 self._book.add(replace(fact, what="destroyed", seconds=0.0))
-        for fact in self._leftovers.facts() if self._leftovers else ():
+        for fact in self._leftovers.facts(self._tell) if self._leftovers else ():
             self._book.add(fact)
 
     def _count_unheard(self, fact: Fact) -> None:
@@ -169,7 +171,7 @@ class Controller:
     def _results(self, reaps: list[Reaping]) -> Iterator[Fact]:
         give_up = clock.monotonic() + PATIENCE
         for reap in reaps:
-            yield from reap.facts(give_up - clock.monotonic())
+            yield from reap.facts(give_up - clock.monotonic(), self._tell)
 
     def _unfinished(self) -> Iterator[Fact]:
         """Yield what is still there; whoever reaps it goes on without this process."""

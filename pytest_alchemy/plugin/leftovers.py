@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,13 +39,13 @@ class Leftovers(threading.Thread):
         for folder in self._stages():
             self._reapings.append(Reaping(folder, timeout=0.0))
 
-    def facts(self, patience: float | None = None) -> Iterator[Fact]:
-        """Yield what became of each thing; what is still there fails nobody else's run."""
+    def facts(self, tell: Callable[[str], None], patience: float | None = None) -> Iterator[Fact]:
+        """Yield what became of each thing, and *tell* how far it is; what is still there fails nobody else's run."""
         patience = PATIENCE if patience is None else patience
         give_up = clock.monotonic() + patience
         self.join(patience)
         for reaping in list(self._reapings):
-            for fact in reaping.facts(give_up - clock.monotonic()):
+            for fact in reaping.facts(give_up - clock.monotonic(), tell):
                 yield _of_another_run(fact)
 
     def _stages(self) -> Iterator[Path]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pytest_alchemy import clock
 from pytest_alchemy.report.facts import Fact
+
+TELL_EVERY = 3.0
+"""How often it is told how far a reaping is that is waited for, in seconds."""
 
 _at_once = threading.BoundedSemaphore(4)
 
@@ -37,10 +41,25 @@ class Reaping(threading.Thread):
             for line in reap_in_process(self._folder, self._timeout):
                 self._facts.append(self._fact(line, clock.monotonic() - started))
 
-    def facts(self, patience: float) -> list[Fact]:
-        """Return what became of each thing so far, after at most *patience* seconds of waiting for the end."""
-        self.join(max(0.0, patience))
+    def facts(self, patience: float, tell: Callable[[str], None]) -> list[Fact]:
+        """
+        Return what became of each thing so far.
+
+        Args:
+            patience: How long to wait for the end, in seconds.
+            tell: What is told from time to time how far that is.
+        """
+        give_up = clock.monotonic() + patience
+        while self.is_alive() and (left := give_up - clock.monotonic()) > 0:
+            self.join(min(TELL_EVERY, left))
+            if self.is_alive():
+                gone = sum(1 for fact in self._facts if fact.what == "reaped")
+                tell(f"alchemy: {self._title}: {gone} destroyed so far")
         return list(self._facts)
+
+    @property
+    def _title(self) -> str:
+        return f"{self._folder.parent.name}/{self._folder.name}"
 
     def _fact(self, line: dict[str, Any], seconds: float) -> Fact:
         what, reason = line["what"], line["reason"]
@@ -60,7 +79,7 @@ class Reaping(threading.Thread):
             kind="stage",
             id=stage,
             name=stage,
-            scope=f"{app}/{stage}",
+            scope=self._title,
             stage=stage,
             app=app,
         )

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,7 +31,7 @@ from .history import History
 from .leftovers import Leftovers
 from .marker import settings_for
 from .options import Options
-from .progress import teller
+from .progress import say, teller
 from .reporting import Reporter, sweep_command
 from .signals import end_on_sigterm
 from .stages import RUN, Stages
@@ -239,7 +240,11 @@ class Session:
             keep = self._kept | {stage for stage in self._stages if stage.name in leaked}
             self._stages.give_up(keep=keep - self._unfinished, unfinished=self._unfinished)
             patience = 0.0 if self._given_up else self._haste_left()
-            for fact in self._leftovers.facts(patience) if self._leftovers else ():
+            for fact in (
+                self._leftovers.facts(partial(say, self.config), patience)
+                if self._leftovers
+                else ()
+            ):
                 self.book.add(fact)
             self._report_alone()
 

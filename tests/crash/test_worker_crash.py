@@ -190,7 +190,7 @@ def test_a_run_does_not_wait_for_ever_for_what_may_still_appear(
         from kinds import WORLD
         from pytest_alchemy.resource import Resource
 
-        controller.PATIENCE = 1.0
+        controller.PATIENCE = 3.0
 
         class Late(Resource, create_timeout=40):
             def create(self):

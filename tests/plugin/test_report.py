@@ -511,6 +511,37 @@ def test_a_long_teardown_tells_how_far_it_is(pytester: pytest.Pytester, world: W
     quiet.stdout.no_fnmatch_line("alchemy: *")
 
 
+def test_a_long_reaping_tells_how_far_it_is(pytester: pytest.Pytester, world: World) -> None:
+    pytester.makeconftest(
+        """
+        from pytest_alchemy.plugin import reaping
+        reaping.TELL_EVERY = 0.1
+        """
+    )
+    pytester.makepyfile(
+        test_dies="""
+        import os, time
+        from kinds import File
+
+        class Slow(File):
+            def destroy(self):
+                time.sleep(1.0)  # a slow provider
+                super().destroy()
+
+        def test_one(alchemy_scope):
+            alchemy_scope.create(Slow("left"))
+            os._exit(3)
+        """
+    )
+
+    result = world.run_apart("-n1", "--max-worker-restart=0", "--color=no", plugins="xdist")
+
+    result.stdout.fnmatch_lines(
+        ["alchemy: shop/test-gw0-*: 0 destroyed so far", "REAPED Slow left *"]
+    )
+    assert world.left == []
+
+
 def test_what_lives_in_another_world_is_told_as_such(
     pytester: pytest.Pytester, world: World
 ) -> None:
