@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Awaitable, Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from pytest_alchemy.cloudflare.kv import KVNamespace
 from pytest_alchemy.cloudflare.queue import Queue
 from pytest_alchemy.cloudflare.r2 import R2Bucket
 from pytest_alchemy.cloudflare.resource import AccountResource
+from pytest_alchemy.errors import InvalidPropertyError
 from pytest_alchemy.names import NameRule
 from pytest_alchemy.resource import output
 from pytest_alchemy.secret import Secret
@@ -31,8 +33,9 @@ class Worker(AccountResource, kind="worker", name_rule=NameRule(max=63)):
     In the fake account its script is kept but not run: a request to its `url` is answered with status 501.
 
     Properties:
-        script: JavaScript, or the path of a file that holds it and is read at once, so that a changed file is a change
-            of the Worker: modules (``export default {...}``) or a script with event listeners.
+        script: JavaScript as a ``str``: modules (``export default {...}``) or a script with event listeners. Or a
+            `pathlib.Path`, never a ``str``, of a file that holds it and is read at once, so that a changed file is a
+            change of the Worker.
         bindings: What the script finds in its ``env``, by name. Another resource (a database, a namespace, a bucket, a
             queue, a Worker) becomes its binding, ``alchemy.env(...)`` or ``alchemy.secret(...)`` a secret, text a plain
             variable, and any other data JSON.
@@ -52,7 +55,26 @@ class Worker(AccountResource, kind="worker", name_rule=NameRule(max=63)):
 
     def __post_init__(self) -> None:
         if isinstance(self.script, Path):
-            self.script = self.script.read_text(encoding="utf-8")
+            self.script = self._read_script(self.script)
+        elif _is_path(self.script):
+            raise InvalidPropertyError(
+                repr(self),
+                "script",
+                f"is no JavaScript but the path of a file: {self.script!r}",
+                f"Write script=Path({self.script!r}), with pathlib.Path: a str is the script itself.",
+            )
+
+    def _read_script(self, path: Path) -> str:
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidPropertyError(
+                repr(self),
+                "script",
+                f"is a file that cannot be read: {error}",
+                f"Relative paths begin at {Path.cwd()}; a file beside the program is "
+                f"Path(__file__).with_name({path.name!r}).",
+            ) from error
 
     def update(self, previous: Self) -> Awaitable[None] | None:
         return run_hook(self.scope.settings, self._create)
@@ -99,6 +121,12 @@ class Worker(AccountResource, kind="worker", name_rule=NameRule(max=63)):
             "metadata": (None, json.dumps(given).encode(), "application/json"),
             _FILE: (_FILE, text.encode(), kind),
         }
+
+
+def _is_path(script: str) -> bool:
+    """Tell whether who wrote *script* meant the file with this path."""
+    is_one_line = "\n" not in script.strip()
+    return is_one_line and (script.endswith((".js", ".mjs", ".ts")) or os.path.isfile(script))
 
 
 async def _url(api: Api, name: str) -> str:

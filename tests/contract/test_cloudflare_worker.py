@@ -22,6 +22,7 @@ from pytest_alchemy.cloudflare import (
     Worker,
 )
 from pytest_alchemy.cloudflare.account import account_for
+from pytest_alchemy.errors import InvalidPropertyError
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
 from tests.unit.cloudflare.api import Api, served
@@ -221,3 +222,43 @@ def test_the_names_that_exist_are_listed(scope: Scope) -> None:
         listed = list(Worker.list())  # type: ignore[arg-type]  # blocking code gets the names themselves
 
     assert api.name in listed
+
+
+@pytest.mark.parametrize("name", ["worker.js", "src/worker.mjs", "worker.ts", "script"])
+def test_a_path_that_is_written_as_text_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script").write_text(SCRIPT)
+
+    with pytest.raises(InvalidPropertyError) as caught:
+        Worker("api", script=name)
+
+    assert str(caught.value) == (
+        f"Worker 'api': property 'script' is no JavaScript but the path of a file: {name!r}.\n"
+        f"Write script=Path({name!r}), with pathlib.Path: a str is the script itself."
+    )
+
+
+@pytest.mark.parametrize("script", ["", LISTENER, f"{SCRIPT}\n// worker.js", "a" * 5000])
+def test_text_that_is_no_path_is_a_script(scope: Scope, script: str) -> None:
+    worker = Worker("api", script=script)
+
+    scope.create(worker)
+
+    assert worker.script == script
+
+
+def test_a_script_that_is_not_there_is_named_with_its_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(InvalidPropertyError) as caught:
+        Worker("api", script=Path("worker.js"))
+
+    assert str(caught.value) == (
+        "Worker 'api': property 'script' is a file that cannot be read: [Errno 2] No such file or directory: "
+        "'worker.js'.\n"
+        f"Relative paths begin at {tmp_path}; a file beside the program is Path(__file__).with_name('worker.js')."
+    )
