@@ -17,6 +17,10 @@ class Owner(Protocol):
 
     name: str
 
+    @property
+    def is_planned(self) -> bool:
+        """Whether nothing is made, but only said to be."""
+
     def own_scope(self) -> Scope:
         """Return the resource's own scope."""
 
@@ -66,8 +70,9 @@ class Output:
         if instance is None:
             return self
         binding = instance._alchemy
-        exists = binding is not None and binding.owner is not None and not binding.hooks_open
-        raise OutputNotReadyError(describe(instance), self.name, exists)
+        bound = None if binding is None or binding.hooks_open else binding.owner
+        is_planned = bound is not None and bound.is_planned
+        raise OutputNotReadyError(describe(instance), self.name, bound is not None, is_planned)
 
 
 class GuardedHook:

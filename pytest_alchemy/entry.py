@@ -145,6 +145,10 @@ class Entry(Turns):
         return self.world or self.kind.name
 
     @property
+    def is_planned(self) -> bool:
+        return self.scope.is_planned
+
+    @property
     def own_part(self) -> str:
         """The last part of the place of what it makes inside itself."""
         return f"{resource_key(self.kind.name, self.id)}:"

@@ -62,11 +62,18 @@ class InvalidPropertyError(AlchemyError, TypeError):
 class OutputNotReadyError(AlchemyError, AttributeError):
     """An output that was read before its resource exists."""
 
-    def __init__(self, resource: str, field: str, exists: bool = False) -> None:
-        super().__init__(resource, field, exists)
-        self.resource, self.field, self.exists = resource, field, exists
+    def __init__(
+        self, resource: str, field: str, exists: bool = False, planned: bool = False
+    ) -> None:
+        super().__init__(resource, field, exists, planned)
+        self.resource, self.field, self.exists, self.planned = resource, field, exists, planned
 
     def __str__(self) -> str:
+        if self.planned:
+            return (
+                f"{self.resource} has no {self.field!r} in a plan: outputs are known once the resource exists.\n"
+                f"Deploy it first, or let the program do without: getattr(resource, {self.field!r}, None)"
+            )
         if self.exists:
             return (
                 f"{self.resource} has no {self.field!r}: its create() ended without setting it.\n"

@@ -50,6 +50,11 @@ class LastingScope(RecordedScope):
         """What its program was run for."""
         return self.recorded.wishes.phase
 
+    @property
+    def is_planned(self) -> bool:
+        """Whether nothing is made in it, but only said to be: in a plan."""
+        return self.recorded.wishes.plan_only
+
     def child(self, name: str, **more: Any) -> Scope:
         """Return a new scope inside this one, of the same sort."""
         child = LastingScope(self.root, parent=self, name=name, **more)

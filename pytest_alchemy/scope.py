@@ -106,6 +106,11 @@ class Scope:
         return "up"
 
     @property
+    def is_planned(self) -> bool:
+        """Whether nothing is made in it, but only said to be: in a plan."""
+        return False
+
+    @property
     def path(self) -> tuple[str, ...]:
         """Names of the scopes below the stage that lead here, this one's last."""
         above = self.parent.path if self.parent else ()

@@ -322,6 +322,24 @@ def test_a_plan_for_people(project: Project) -> None:
     assert result.stderr == "shop/pr-7: 1 to replace, 1 to destroy, 1 to keep\n"
 
 
+def test_a_plan_says_which_output_it_cannot_know(project: Project) -> None:
+    project.write('a = app.create(Fixed("a"))', "print(a.path)")
+
+    planned = project.deploy("--plan")
+    deployed = project.deploy()
+    again = project.deploy("--plan")
+
+    assert planned.returncode == 1
+    assert planned.stderr == (
+        "shop/pr-7: 1 to create\n"
+        "Error: alchemy_run.py, line 7: "
+        "Fixed 'a' has no 'path' in a plan: outputs are known once the resource exists.\n"
+        "Deploy it first, or let the program do without: getattr(resource, 'path', None)\n"
+    )
+    assert (deployed.returncode, again.returncode) == (0, 0)
+    assert again.stdout.splitlines()[0] in deployed.stdout.splitlines()
+
+
 def test_an_update_that_asks_for_a_replacement_is_told_as_one(project: Project) -> None:
     project.write('app.create(File("a"))')
     project.deploy()

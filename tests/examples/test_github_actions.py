@@ -217,6 +217,33 @@ def test_a_preview_is_deployed_kept_up_and_destroyed(runner: Runner, fake: Fake)
     assert (opened[2], pushed[2], closed[2]) == (3, 3, 0)
 
 
+def test_the_program_can_be_planned_before_anything_exists(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE, tmp_path / "work")
+
+    planned = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest_alchemy",
+            "deploy",
+            "--plan",
+            "--stage",
+            "pr-7",
+            "--profile",
+            "ci",
+        ],
+        cwd=tmp_path / "work",
+        env={**os.environ, "ALCHEMY_FAKE_ACCOUNT": str(tmp_path / "account.sqlite")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert planned.returncode == 0, planned.stderr
+    assert "pr-7 is at an address that is known once it is deployed\n" in planned.stdout
+    assert "3 to create" in planned.stderr
+
+
 def test_a_preview_whose_state_is_lost_is_destroyed_all_the_same(
     runner: Runner, fake: Fake
 ) -> None:
