@@ -379,7 +379,8 @@ class NoPasswordError(AlchemyError):
     def __str__(self) -> str:
         return (
             f"Stage {self.stage} outlives its programs, so a secret in it needs a password, and none was given.\n"
-            'Give it: alchemy("my-app", password=os.environ["ALCHEMY_PASSWORD"]); commands take it from that variable.'
+            'Give it in the program: alchemy("my-app", password=os.environ["ALCHEMY_PASSWORD"]). Only commands that '
+            "run no program, such as alchemy destroy, look at ALCHEMY_PASSWORD themselves."
         )
 
 

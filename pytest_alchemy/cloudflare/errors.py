@@ -56,8 +56,10 @@ class CredentialsError(AlchemyError):
         looked = f"\nLooked in {' and '.join(self.looked_in)}." if self.looked_in else ""
         return (
             f"No Cloudflare credentials for profile {self.profile!r}: {self.reason}.{looked}\n"
-            f"Log in with alchemy login --profile {self.profile}, set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID, "
-            "or leave out --alchemy-live to use the fake account."
+            f"Log in with alchemy login --profile {self.profile}, or set CLOUDFLARE_API_TOKEN and "
+            "CLOUDFLARE_ACCOUNT_ID.\n"
+            "Without an account: tests use a fake one unless --alchemy-live is given, programs do with "
+            "ALCHEMY_FAKE_ACCOUNT=account.sqlite."
         )
 
 

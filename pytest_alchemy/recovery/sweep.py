@@ -121,7 +121,7 @@ def find(sweep: Sweep, say: Callable[[str], object] = lambda _: None) -> Finding
     """
     findings = Findings(sweep, find_stages(sweep.root, user_key(), sweep.choice))
     if sweep.kinds:
-        provider = _provider(findings)
+        provider, refused = _provider(findings), dict[str, list[str]]()
         for kind in sweep.kinds:
             say(f"Listing names of {kind.title}")
             try:
@@ -129,10 +129,12 @@ def find(sweep: Sweep, say: Callable[[str], object] = lambda _: None) -> Finding
             except (CannotBeListedError, NothingOutlivesError):
                 raise
             except Exception as error:  # a provider's: the others are listed all the same
-                findings.errors.append(f"{kind.title} could not be listed: {summary(error)}")
+                refused.setdefault(summary(error), []).append(kind.title)
             else:
                 findings.names += names
                 findings.others += others
+        for reason, titles in refused.items():
+            findings.errors.append(f"{', '.join(titles)} could not be listed: {reason}")
     return findings
 
 

@@ -374,7 +374,11 @@ def test_the_live_account_needs_credentials(
     result = sweep(graveyard, "--app=shop", "--provider=cloudflare", "--live", "--profile=ci")
 
     assert result.exit_code == 1
-    assert "ci" in result.stderr
+    [said] = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert said.startswith(
+        "Error: D1Database, KVNamespace, Queue, R2Bucket, Worker could not be listed: "
+        "CredentialsError: No Cloudflare credentials for profile 'ci': nothing is configured. Looked in "
+    )
     assert "Traceback" not in result.output
 
 

@@ -225,7 +225,8 @@ def test_without_a_password_nothing_is_sealed(keeper: Keeper, nothing: str | Non
 
     assert str(caught.value) == (
         "Stage shop/prod outlives its programs, so a secret in it needs a password, and none was given.\n"
-        'Give it: alchemy("my-app", password=os.environ["ALCHEMY_PASSWORD"]); commands take it from that variable.'
+        'Give it in the program: alchemy("my-app", password=os.environ["ALCHEMY_PASSWORD"]). Only commands that run '
+        "no program, such as alchemy destroy, look at ALCHEMY_PASSWORD themselves."
     )
     assert keeper.vault is None
 

@@ -279,8 +279,9 @@ def test_without_credentials_nothing_is_called(nothing_configured: Path) -> None
     assert str(raised.value) == (
         "No Cloudflare credentials for profile 'default': nothing is configured.\n"
         f"Looked in the environment and {nothing_configured}/credentials/default/cloudflare.json.\n"
-        "Log in with alchemy login --profile default, set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID, "
-        "or leave out --alchemy-live to use the fake account."
+        "Log in with alchemy login --profile default, or set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID.\n"
+        "Without an account: tests use a fake one unless --alchemy-live is given, programs do with "
+        "ALCHEMY_FAKE_ACCOUNT=account.sqlite."
     )
 
 
