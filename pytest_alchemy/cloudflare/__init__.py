@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         QueueConsumedError,
     )
     from pytest_alchemy.cloudflare.fake.account import FakeAccount
+    from pytest_alchemy.cloudflare.fake.visit import FakeCloudflare
     from pytest_alchemy.cloudflare.kv import KVNamespace
     from pytest_alchemy.cloudflare.queue import Queue, QueueMessage
     from pytest_alchemy.cloudflare.r2 import R2Bucket
@@ -31,6 +32,7 @@ __all__ = [
     "D1Database",
     "FakeAccount",
     "FakeAccountError",
+    "FakeCloudflare",
     "KVNamespace",
     "QueryResult",
     "Queue",
@@ -47,6 +49,7 @@ _HOME = {
     "D1Database": "d1",
     "FakeAccount": "fake.account",
     "FakeAccountError": "errors",
+    "FakeCloudflare": "fake.visit",
     "KVNamespace": "kv",
     "QueryResult": "d1",
     "Queue": "queue",

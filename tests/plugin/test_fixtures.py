@@ -203,6 +203,10 @@ def test_the_marker_alone_opens_a_scope(pytester: pytest.Pytester, world: World)
 
         @pytest.mark.alchemy
         class TestUnit(unittest.TestCase):
+            @classmethod
+            def setUpClass(cls):
+                assert current() is None
+
             def setUp(self):
                 current().create(File("setUp"))
 
