@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -46,10 +47,12 @@ def dev(program: Path, stage: str | None, port: int) -> None:
     """
     Deploy PROGRAM, alchemy_run.py by default, to a fake account, and again whenever a file beside it changes.
 
+    A file changes if its content does. What PROGRAM itself writes there makes it run once more at most.
+
     The account is kept in .alchemy and served on this machine; its base URL is printed, and PROGRAM finds it in its
     environment, as whatever it starts does. Ctrl-C ends it; the account and what is in it stay.
     """
-    changes = _changes_beside(program)
+    changes = Changes(_changes_beside(program))
     chosen = stage or default_stage()
     with _served(_account_file(chosen), port) as variables:
         command = [sys.executable, "-m", "pytest_alchemy", "deploy", str(program)]
@@ -57,17 +60,64 @@ def dev(program: Path, stage: str | None, port: int) -> None:
         with suppress(KeyboardInterrupt):
             while True:
                 subprocess.run(command, env={**os.environ, **variables}, check=False)  # noqa: S603 # this very command
-                say(f"Waiting for changes in {program.resolve().parent}")
-                if not any(changes):
-                    break
+                if not changes.came_meanwhile():
+                    say(f"Waiting for changes in {program.resolve().parent}")
+                    changes.wait()
     say("Ended; the account and what is in it stay.")
 
 
-def _changes_beside(program: Path) -> Iterator[object]:
+class Changes:
     """
-    Watch for changes beside *program* from now on, and return what tells of them; it ends with Ctrl-C.
+    What has to be deployed, of the files that changed.
 
-    What it yields is true if something changed, else only time has passed.
+    A file that changes while the program runs was saved by its author, or written by the program. The first time the
+    program runs again; a file that changes in that run too is the program's own, until it changes without a run.
+
+    Args:
+        watched: Tells of changes since it was last asked; an empty set if only time has passed.
+    """
+
+    def __init__(self, watched: Iterator[Collection[str]]) -> None:
+        self._watched = watched
+        self._known: dict[str, bytes] = {}
+        self._own = set[str]()
+        self._is_repeated = False
+
+    def came_meanwhile(self) -> bool:
+        """Tell whether the program, which has just run, has to run again for what changed meanwhile."""
+        changed = self._changed()
+        if self._is_repeated:
+            self._own |= changed
+        self._is_repeated = not changed <= self._own
+        return self._is_repeated
+
+    def wait(self) -> None:
+        """Wait until the content of a file changes."""
+        while not (changed := self._changed()):
+            pass
+        self._own -= changed
+
+    def _changed(self) -> set[str]:
+        """Return the files that have changed and hold something else than before."""
+        found = {file: _digest(file) for file in next(self._watched)}
+        changed = {file for file, digest in found.items() if self._known.get(file) != digest}
+        self._known |= found
+        return changed
+
+
+def _digest(file: str) -> bytes:
+    """Return what tells the content of *file* from any other; a file that is gone has one as well."""
+    try:
+        return sha256(Path(file).read_bytes()).digest()
+    except OSError:
+        return b""
+
+
+def _changes_beside(program: Path) -> Iterator[Collection[str]]:
+    """
+    Watch for changes beside *program* from now on, and return what tells of them until Ctrl-C.
+
+    What it yields are the paths that changed, none if only time has passed.
 
     Raises:
         click.ClickException: What watches is not installed.
@@ -83,12 +133,11 @@ def _changes_beside(program: Path) -> Iterator[object]:
     changes = watch(
         program.resolve().parent,
         watch_filter=ignored,
-        raise_interrupt=False,
         yield_on_timeout=True,
         rust_timeout=_LOOK,
     )
     next(changes)  # it watches from its first step on, and what changes while a program runs counts
-    return changes
+    return ([path for _, path in found] for found in changes)
 
 
 def _account_file(stage: str) -> Path:

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from pytest_alchemy import clock
+from pytest_alchemy.cli.dev import Changes
 from pytest_alchemy.state.keys import HOME_VARIABLE
 
 PROGRAM = """
@@ -113,3 +114,42 @@ def test_a_program_that_fails_is_told_and_waited_for(folder: Path, dev: Dev) -> 
     dev.wait_for("so nothing of what is recorded there was destroyed.")
 
     assert dev.process.poll() is None
+
+
+def test_a_program_that_writes_beside_itself_is_not_deployed_for_ever(
+    folder: Path, dev: Dev
+) -> None:
+    writing = f"{PROGRAM}\nimport time\nopen('seen.txt', 'w').write(str(time.time_ns()))\n"
+    dev.wait_for("Waiting for changes in ")
+    dev.said = ""
+    (folder / "alchemy_run.py").write_text(writing.format(names=["cache"]))
+    dev.wait_for("Waiting for changes in ")
+    first, dev.said = dev.said, ""
+    (folder / "alchemy_run.py").write_text(writing.format(names=["cache", "sessions"]))
+    dev.wait_for("Waiting for changes in ")
+    second, dev.said = dev.said, ""
+    (folder / "seen.txt").write_text("by hand")
+    dev.wait_for("Waiting for changes in ")
+    third, dev.said = dev.said, ""
+
+    dev.process.send_signal(signal.SIGINT)
+    dev.wait_for("Ended; the account and what is in it stay.\n")
+
+    assert [said.count("program saw") for said in (first, second, third)] == [2, 1, 2]
+    assert dev.said == "Ended; the account and what is in it stay.\n"
+
+
+def test_a_file_that_is_saved_unchanged_has_not_changed(tmp_path: Path) -> None:
+    file = tmp_path / "alchemy_run.py"
+
+    def saves() -> Iterator[list[str]]:
+        for text in ("first", "first", "", "second"):
+            file.write_text(text) if text else file.unlink()
+            yield [str(file)]
+
+    changes, seen = Changes(saves()), list[str | None]()
+    for _ in range(3):
+        changes.wait()
+        seen.append(file.read_text() if file.exists() else None)
+
+    assert seen == ["first", None, "second"]
