@@ -68,9 +68,8 @@ class Reaping(threading.Thread):
                 what=what,
                 reason=reason,
                 seconds=seconds,
-                ended=clock.now(),
                 errors=tuple(line.get("errors", ())),
-                **line["facts"],
+                **{"ended": clock.now(), **line["facts"]},
             )
         app, stage = self._folder.parent.name, self._folder.name
         return Fact(

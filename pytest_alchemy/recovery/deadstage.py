@@ -37,6 +37,7 @@ from pytest_alchemy.records import (
     Record,
     StageOpened,
 )
+from pytest_alchemy.recovery.past import Past
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.sealed import PASSWORD_VARIABLE, key_of_run
@@ -136,6 +137,7 @@ class DeadStage:
         self._state: StageState | None = None
         self._books: list[_Book] = []
         self._journals: dict[str, FileJournal] = {}
+        self._past = Past()
 
     def read(self) -> StageState:
         """
@@ -195,6 +197,8 @@ class DeadStage:
                     book.things[thing.seq] = thing
                     things.append(thing)
             book.connect()
+        told = dict(zip(state.books, (book.things for book in self._books), strict=True))
+        self._past.read(state.segments, told)
         things.sort(key=lambda thing: (thing.at, thing.seq))
         return things, findings
 
@@ -210,7 +214,8 @@ class DeadStage:
         while things:
             outcome = run_blocking(Teardown(things, self._driver, None).run(self._strategy))
             failed = {failure.owned: failure for failure in outcome.failures}
-            yield from (Finding("reaped", thing.facts()) for thing in things if thing not in failed)
+            gone = (thing for thing in things if thing not in failed)
+            yield from (Finding("reaped", thing.facts() | self._past.of(thing)) for thing in gone)
             # What is only needed by something that may still appear gets another turn, too.
             waits = any(_may_appear(failure) for failure in failed.values())
             again = {
@@ -244,7 +249,7 @@ class DeadStage:
             Settings(**(header.settings | self._changed)),
             header.stage,
             run,
-            Program(folder=header.folder),
+            Program(folder=header.folder, diary=self._past),
             lambda _: _Telling(self._journal_of(lineage, header), opened.things, self._tell),
             worker=header.worker,
             key=partial(key_of_run, self._key, header.app, header.stage) if run else None,

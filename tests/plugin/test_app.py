@@ -227,3 +227,24 @@ def test_what_hung_is_tried_no_second_time_and_keeps_nothing_else_from_being_des
     )
     assert Counter(parts.log)["hangs"] == 1
     assert parts.left == ["stuck"]
+
+
+def test_the_durations_of_what_is_shared_are_told(pytester: pytest.Pytester, parts: World) -> None:
+    pytester.makepyfile(
+        test_one="""
+        from parts import File
+
+        def test_one(alchemy_app, alchemy_scope):
+            alchemy_app.create(File("shared"))
+            alchemy_scope.create(File("own"))
+        """
+    )
+
+    told = section(parts.run_apart("-n1", "--alchemy-durations=0", plugins="xdist"))
+
+    assert told[0] == "2 created, 2 destroyed, 0 leaked in shop/test-*"
+    assert [line for line in told if line.startswith("slowest")] == [
+        "slowest 2 of 2 creates",
+        "slowest 2 of 2 destroys",
+    ]
+    assert sum("s  File shared  test_one.py::test_one" in line for line in told) == 2
