@@ -177,7 +177,10 @@ class LastingScope(RecordedScope):
             return None
         self.refuse_if_closed(resource)
         as_it_is = (
-            live.created and live.updating is None and not _changed(kind, live.props, resource)
+            live.created
+            and live.updating is None
+            and not live.adopting
+            and not _changed(kind, live.props, resource)
         )
         return self.recall(live, resource if as_it_is else None)
 
@@ -242,7 +245,11 @@ class LastingScope(RecordedScope):
         self, entry: LastingEntry, resource: Resource, driver: Driver, *, first: bool
     ) -> bool:
         """Change what exists; False if it has to be replaced instead."""
-        if entry.resource is resource and first:
+        if entry.adopting:  # which properties it has nobody knows
+            previous = entry.kind.stranger(resource.id)
+            lifecycle.take_over(previous, entry)
+            entry.resource = previous
+        elif entry.resource is resource and first:
             entry.resource = self.ghost(self.recorded.lives[entry.seq])
         entry.half_changed = True
         self._spare_inside(entry)
@@ -253,11 +260,14 @@ class LastingScope(RecordedScope):
         try:
             await lifecycle.update(entry, resource, driver)
         except MustReplaceError:
-            if first:
+            if entry.adopting:  # it is not what is wanted, so it is not ours
+                self._disown(entry)
+            elif first:
                 self.recorded.note_replacement(entry)
                 return False
             raise
-        entry.half_changed, entry.where = False, resource._alchemy.where()
+        entry.adopting = entry.half_changed = False
+        entry.where = resource._alchemy.where()
         self.recorded.needs[entry.seq] = entry.numbers_needed()
         inside = entry.opened_scope()
         declared = self.recorded.declared
@@ -362,6 +372,7 @@ class LastingScope(RecordedScope):
 
         Raises:
             AlreadyExistsError: It exists, and is not to be taken over.
+            InvalidPropertyError: What was read of it cannot be recorded.
         """
         entry.resource._alchemy.owner = entry
         if self.recorded.wishes.plan_only or "read" not in entry.kind.hooks:
@@ -370,29 +381,25 @@ class LastingScope(RecordedScope):
             return False
         if not self.recorded.wishes.adopt:
             raise AlreadyExistsError(entry.title, entry.name, self.title)
+        entry.kind.check_outputs(entry.resource)
+        entry.adopting = entry.half_changed = True
         return True
 
     async def _adopt(self, entry: LastingEntry, driver: Driver) -> None:
-        """Own what exists, and make it fit: which properties it has nobody knows."""
-        resource, props = entry.resource, entry.props
-        entry.kind.check_outputs(resource)
-        if "update" not in entry.kind.hooks:
+        """Make what exists fit, which is ours since its intent was recorded."""
+        if "update" in entry.kind.hooks:
+            entry.status = Status.CREATED
+            await self._update(entry, entry.resource, driver, first=False)
+        else:
             lifecycle.made(entry, entry.outputs())
-            return
-        entry.props = {}
-        lifecycle.made(entry, entry.outputs(), {})
-        previous = entry.kind.stranger(resource.id)
-        lifecycle.take_over(previous, entry)
-        entry.resource = previous
-        entry.half_changed = True
-        try:
-            await lifecycle.update(entry, resource, driver)
-        except MustReplaceError:  # it is not what is wanted, so it is not ours
-            entry.props, entry.status = props, Status.DESTROYED
-            self.root.record(Destroyed(entry.seq))
-            self.forget(entry)
-            raise
-        entry.half_changed = False
+            entry.adopting = entry.half_changed = False
+
+    def _disown(self, entry: LastingEntry) -> None:
+        """Leave what was adopted as it is."""
+        self.root.record(Destroyed(entry.seq))
+        entry.status = Status.DESTROYED
+        entry.let_go()
+        self.forget(entry)
 
     # What is needed by what.
 

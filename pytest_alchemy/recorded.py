@@ -69,11 +69,13 @@ class LastingEntry(Entry):
     Attributes:
         generation: 1, and one more with each replacement.
         replaced: True once a newer generation stands in its place; it is destroyed when the program is finalized.
-        half_changed: True while an update of it has not reported back.
+        half_changed: True while an update of it has not reported back, or is still due because it was adopted.
+        adopting: True while what was adopted has not been made to fit: nobody knows its properties.
     """
 
-    __slots__ = ("generation", "half_changed")
+    __slots__ = ("adopting", "generation", "half_changed")
 
+    adopting: bool
     generation: int
     half_changed: bool
 
@@ -91,7 +93,8 @@ class LastingEntry(Entry):
             props=live.props,
         )
         entry.generation, entry.replaced = live.entry.generation, False
-        entry.half_changed = live.updating is not None
+        entry.adopting = live.adopting
+        entry.half_changed = live.adopting or live.updating is not None
         entry.begin()
         return entry
 
@@ -99,7 +102,8 @@ class LastingEntry(Entry):
     def new(cls, scope: Any, kind: Kind, resource: Resource, generation: int) -> Self:
         """Return the entry of what is to be created, whose turn the caller has."""
         entry = cls(scope, kind, resource, scope.root.next_number())
-        entry.generation, entry.replaced, entry.half_changed = generation, False, False
+        entry.generation, entry.replaced = generation, False
+        entry.adopting = entry.half_changed = False
         if generation > 1:  # its predecessor still has the other name
             place = (*scope.place, f":{generation}")
             entry.name = scope.root.namer(place, kind.name, kind.name_rule)(resource.id)
@@ -128,7 +132,10 @@ class LastingEntry(Entry):
 
     def intent(self) -> records.Intent:
         intent = super().intent()
-        return intent if self.generation == 1 else replace(intent, generation=self.generation)
+        if self.generation == 1 and not self.adopting:
+            return intent
+        adopted = self.sealed(self.outputs()) if self.adopting else None
+        return replace(intent, generation=self.generation, adopted=adopted)
 
 
 def own_part(kind: str, id: str, generation: int) -> str:

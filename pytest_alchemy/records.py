@@ -98,7 +98,7 @@ class KindSeen(_Line, tag="kind", frozen=True):
 
 class Intent(_Line, tag="intent", frozen=True):
     """
-    A resource is about to be created; written before the provider is called.
+    A resource is about to be created; written before the provider is called. Or it exists, and is taken over.
 
     Attributes:
         seq: Number of the resource in this journal, from 1.
@@ -114,6 +114,7 @@ class Intent(_Line, tag="intent", frozen=True):
         where: ``file:line`` of the code that made it.
         test: Node id of the test or fixture owner, empty outside pytest.
         generation: 1, and one more for what replaces an older one.
+        adopted: What is known of it, if it exists already and is taken over; None if it is to be created.
     """
 
     seq: int
@@ -129,6 +130,7 @@ class Intent(_Line, tag="intent", frozen=True):
     where: str = ""
     test: str = ""
     generation: int = 1
+    adopted: dict[str, Any] | None = None
 
 
 class Created(_Line, tag="created", frozen=True):
@@ -288,6 +290,7 @@ class Live(msgspec.Struct, gc=False):
         props: Its properties as last recorded; empty for a deferred call.
         needs: Numbers of what it depends on, as last recorded.
         updating: The properties of an update that did not report back: the provider may have either.
+        adopting: Whether it was taken over and has not been made to fit yet: the provider may have any properties.
         destroying: Whether a destroy was begun that did not report back.
         attempts: How often destroying it failed.
         error: Text of the last error, empty if there was none.
@@ -300,6 +303,7 @@ class Live(msgspec.Struct, gc=False):
     props: dict[str, Any] = {}
     needs: tuple[int, ...] = ()
     updating: dict[str, Any] | None = None
+    adopting: bool = False
     destroying: bool = False
     attempts: int = 0
     error: str = ""

@@ -34,6 +34,7 @@ class _Thing(msgspec.Struct, kw_only=True, gc=False):
     props: dict[str, Any] = {}
     needs: tuple[int, ...] = ()
     updating: dict[str, Any] | None = None
+    adopting: bool = False
     destroying: bool = False
     attempts: int = 0
     error: str = ""
@@ -158,6 +159,7 @@ def things_in(read: Versioned, place: Place) -> Iterator[tuple[str, Live]]:
                     props=thing.props,
                     needs=thing.needs,
                     updating=thing.updating,
+                    adopting=thing.adopting,
                     destroying=thing.destroying,
                     attempts=thing.attempts,
                     error=thing.error,
@@ -170,8 +172,11 @@ def normal(live: Live) -> Live:
     entry = live.entry
     at = round(entry.at, 6)
     if isinstance(entry, Intent):
-        if at != entry.at or entry.props is not live.props or entry.needs != live.needs:
-            live.entry = msgspec.structs.replace(entry, at=at, props=live.props, needs=live.needs)
+        same_props = entry.props is live.props and entry.adopted is None
+        if at != entry.at or not same_props or entry.needs != live.needs:
+            live.entry = msgspec.structs.replace(
+                entry, at=at, props=live.props, needs=live.needs, adopted=None
+            )
     elif at != entry.at:
         live.entry = msgspec.structs.replace(entry, at=at)
     return live
@@ -222,7 +227,7 @@ def _said(lineage: str, live: Live, seen: KindSeen | None) -> dict[str, Any]:
         said["updating"] = live.updating
     if not live.settled:
         said["settled"] = False
-    for name in ("created", "destroying", "attempts", "error", "props"):
+    for name in ("created", "adopting", "destroying", "attempts", "error", "props"):
         if value := getattr(live, name):
             said[name] = value
     for name in ("parent", "where", "test"):

@@ -63,8 +63,15 @@ def fold(records: Iterable[Record], before: LiveState | None = None) -> LiveStat
             case Vault():
                 state.vault = record
             case Intent():
+                there = record.adopted is not None
                 known[record.seq] = state.live[record.seq] = Live(
-                    record, props=record.props, needs=record.needs
+                    record,
+                    created=there,
+                    settled=there,
+                    outputs=record.adopted,
+                    props=record.props,
+                    needs=record.needs,
+                    adopting=there,
                 )
             case Deferred():
                 known[record.seq] = state.live[record.seq] = Live(record, settled=True)
@@ -85,7 +92,7 @@ def _apply(
         case Created():
             entry.created = entry.settled = True
             entry.outputs = record.outputs
-            entry.updating = None
+            entry.updating, entry.adopting = None, False
             if record.props is not None:
                 entry.props = record.props
             if record.needs is not None:

@@ -42,7 +42,10 @@ def watch(store: type[FileStore]) -> None:
 def deploy(root: Path, shape: str, size: int) -> None:
     """Deploy something, and something that uses it."""
     kind = Rock if shape == "replace" else File
-    with commanded(CommandLine(root=root)), alchemy("shop", stage="prod") as app:
+    with (
+        commanded(CommandLine(root=root, adopt=shape == "adopt")),
+        alchemy("shop", stage="prod") as app,
+    ):
         base = app.create(kind("base", size=size))
         app.create(File("user", uses=[base]))
 

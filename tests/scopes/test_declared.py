@@ -10,16 +10,18 @@ from typing import Any, ClassVar
 
 import pytest
 
-from pytest_alchemy import Resource, alchemy, output
+from pytest_alchemy import Resource, alchemy, lifecycle, output
 from pytest_alchemy.application import Application
 from pytest_alchemy.commandline import CommandLine, commanded
 from pytest_alchemy.errors import (
     AlreadyExistsError,
     ChangedWithinRunError,
+    InvalidPropertyError,
     MustReplaceError,
     NotInOtherProcessError,
     OtherWorldError,
 )
+from pytest_alchemy.kinds import kind_of
 from pytest_alchemy.plan import Step
 
 from .things import AsyncThing, Fixed, Picky, Refused, Stack, Thing, World, here
@@ -299,6 +301,91 @@ def test_what_is_adopted_and_cannot_be_made_to_fit_is_not_ours(
     deploy(Thing("b"))
 
     assert theirs.name in world.alive
+
+
+class Misread(Thing, kind="misread"):
+    """It reads what it should not."""
+
+    def read(self) -> bool:
+        self.url = 7  # type: ignore[assignment]  # that is what is wrong
+        return self.name in here().alive
+
+
+def test_what_is_adopted_with_outputs_of_the_wrong_type_is_not_ours(
+    world: World, deploy: Deploy
+) -> None:
+    (theirs,) = deploy(Misread("a"))
+    forget_the_state()
+    world.took()
+
+    with pytest.raises(InvalidPropertyError, match="'url' has to be str, not int"):
+        deploy(Misread("a", size=2), adopt=True)
+    deploy(Thing("b"))
+
+    assert world.took() == ["create b"]
+    assert theirs.name in world.alive
+
+
+@pytest.mark.parametrize("size", [1, 2], ids=["default", "other"])
+def test_an_adoption_that_failed_goes_on_in_the_next_run_and_nothing_is_known_of_what_was(
+    world: World, deploy: Deploy, kind: type[Any], size: int
+) -> None:
+    (ours,) = deploy(kind("a"))
+    forget_the_state()
+    world.broken = {"update a"}
+    with pytest.raises(Refused):
+        deploy(kind("a", size=size), adopt=True)
+    world.broken.clear()
+    world.took()
+    world.previous.clear()
+
+    (adopted,) = deploy(kind("a", size=size))
+
+    assert world.took() == ["update a"]
+    assert world.previous == [1]  # the default of a stranger: not what failed to be applied
+    assert adopted.url == ours.url
+    deploy(kind("a", size=size))
+    assert world.took() == []
+
+
+def test_an_adoption_that_failed_and_cannot_be_made_to_fit_later_is_not_ours(
+    world: World, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (theirs,) = deploy(Thing("a"))
+    forget_the_state()
+    world.broken = {"update a"}
+    with pytest.raises(Refused):
+        deploy(Thing("a", size=2), adopt=True)
+    world.took()
+    monkeypatch.setitem(kind_of(Thing).hooks, "update", Strict.update)
+
+    with pytest.raises(MustReplaceError):
+        deploy(Thing("a", size=2))
+    deploy(Thing("b"))
+
+    assert world.took() == ["create b"]
+    assert theirs.name in world.alive
+
+
+def test_what_is_adopted_and_cannot_be_updated_is_kept_by_the_next_run_after_a_death(
+    world: World, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (theirs,) = deploy(Fixed("a", size=2))
+    forget_the_state()
+    world.took()
+    with monkeypatch.context() as patch:
+        patch.setattr(lifecycle, "made", die)  # after the intent, before the line that settles it
+        with pytest.raises(Refused):
+            deploy(Fixed("a", size=2), adopt=True)
+
+    (kept,) = deploy(Fixed("a", size=2))
+
+    assert world.took() == []
+    assert kept.url == theirs.url
+
+
+def die(*_: Any) -> None:
+    raise Refused("made")
 
 
 def test_force_updates_what_has_not_changed(world: World, deploy: Deploy) -> None:

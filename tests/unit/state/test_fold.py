@@ -35,6 +35,20 @@ def test_outputs_are_known_once_created() -> None:
     assert state.live[1].settled
 
 
+def test_what_is_adopted_exists_and_has_any_properties_until_it_is_made_to_fit() -> None:
+    records: list[Record] = [
+        intent(1, adopted={"uuid": "a"}),
+        Updating(1, {"location": "weur"}),
+    ]
+
+    during = fold(records).live[1]
+    after = fold([*records, Created(1, {"uuid": "a"}, props={"location": "weur"})]).live[1]
+
+    assert (during.created, during.settled, during.adopting) == (True, True, True)
+    assert during.outputs == {"uuid": "a"}
+    assert (after.created, after.adopting, after.updating) == (True, False, None)
+
+
 def test_an_update_that_reported_back_replaces_what_is_known() -> None:
     records: list[Record] = [
         intent(1),

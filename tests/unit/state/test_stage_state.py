@@ -308,6 +308,7 @@ any_record: st.SearchStrategy[Record] = st.one_of(
         *(numbers, places, kinds, words, words, words, props),
         needs,
         *(st.integers(0, 4), moments, words, words),
+        adopted=st.none() | props,
     ),
     st.builds(
         Deferred, numbers, places, *(words,) * 3, st.lists(words, max_size=2), props, at=moments
