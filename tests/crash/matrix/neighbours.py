@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .row import Row, Step
+from .row import MODES, Mode, Row, Step
 
 # The first test ends, the second one dies: both while the neighbour is at work.
 PROGRAM = """
@@ -39,6 +39,7 @@ def _neighbour(
     needs_program: str = "",
     conftest: str = "",
     asynchronous: bool = True,
+    modes: tuple[Mode, ...] = MODES,
     fails: tuple[tuple[str, str], ...] = (),
 ) -> Row:
     return Row(
@@ -58,6 +59,7 @@ def _neighbour(
         thin=asynchronous,
         needs_program=needs_program,
         styles=("sync", "async") if asynchronous else ("sync",),
+        modes=modes,
         fails=fails,
     )
 
@@ -101,13 +103,14 @@ ALL = (
         options=("--disable-socket", "--allow-unix-socket"),
         needs="pytest_socket",
     ),
-    # Not even a loop can be opened then, so nobody can run asyncio tests.
+    # Not even a loop can be opened then, so nobody can run asyncio tests, nor coroutine hooks in a worker of xdist.
     _neighbour(
         "pytest-socket-without-unix",
         plugins=("pytest_socket",),
         options=("--disable-socket",),
         needs="pytest_socket",
         asynchronous=False,
+        modes=("serial",),
     ),
     _neighbour(
         "pytest-randomly",
