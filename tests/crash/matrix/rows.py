@@ -63,14 +63,14 @@ OWN_DOING = (
     Row(
         name="timeout-signal",
         body="await areach('made')\nawait asyncio.sleep(30)",
-        marks="@pytest.mark.timeout(2, method='signal', func_only=True)",
+        marks="@pytest.mark.timeout(6, method='signal', func_only=True)",
         plugins=TIMEOUT,
         steps=(GO,),
     ),
     Row(
         name="timeout-thread",
         body="await areach('made')\nawait asyncio.sleep(30)",
-        marks="@pytest.mark.timeout(2, method='thread', func_only=True)",
+        marks="@pytest.mark.timeout(6, method='thread', func_only=True)",
         plugins=TIMEOUT,
         steps=(GO,),
     ),
