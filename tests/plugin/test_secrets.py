@@ -76,7 +76,9 @@ def test_no_report_traceback_or_record_shows_a_secret(
         """
     )
 
-    result = world.run("-vv", "--showlocals", "--alchemy-keep=failed", "--alchemy-report=reports")
+    result = world.run_apart(
+        "-vv", "--showlocals", "--alchemy-keep=failed", "--alchemy-report=reports"
+    )
 
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
