@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_alchemy.state.keys import user_key
+
 from .things import World, new_world
 
 VARIABLES = ("CI", "ALCHEMY_STAGE", "ALCHEMY_PROFILE", "ALCHEMY_FAKE_ACCOUNT")
@@ -24,3 +26,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def this_users_key() -> None:
+    """Look the key up again: a run inside an earlier test of this process had a home of its own."""
+    user_key.cache_clear()
