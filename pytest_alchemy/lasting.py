@@ -10,7 +10,7 @@ from pytest_alchemy import clock, lifecycle, plan
 from pytest_alchemy.binding import describe
 from pytest_alchemy.callers import where
 from pytest_alchemy.driver import ASYNC, BLOCKING, Driver, refuse_in_coroutine, run_blocking
-from pytest_alchemy.entry import Call, Entry, Status
+from pytest_alchemy.entry import CREATED, DESTROYED, Call, Entry
 from pytest_alchemy.errors import (
     AlreadyExistsError,
     BlockEndedError,
@@ -23,7 +23,7 @@ from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.plan import Step
 from pytest_alchemy.recorded import LastingEntry
 from pytest_alchemy.recordedscope import RecordedScope
-from pytest_alchemy.records import Created, Destroyed
+from pytest_alchemy.records import Created
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope, check_call
 from pytest_alchemy.settings import Phase
@@ -192,7 +192,7 @@ class LastingScope(RecordedScope):
         try:
             if self.owned.get(entry.key) is not entry:
                 return None
-            if entry.status is Status.DESTROYED:  # children of it are left
+            if entry.status is DESTROYED:  # children of it are left
                 await self._clear_inside(entry, driver)
                 self.forget(entry)
                 return None
@@ -222,7 +222,7 @@ class LastingScope(RecordedScope):
 
     def _step(self, entry: LastingEntry, names: list[str], *, first: bool) -> Step:
         step = plan.decide(
-            exists=entry.status is Status.CREATED,
+            exists=entry.status is CREATED,
             differs=bool(names),
             half_changed=entry.half_changed,
             can_update="update" in entry.kind.hooks,
@@ -261,7 +261,7 @@ class LastingScope(RecordedScope):
             await lifecycle.update(entry, resource, driver)
         except MustReplaceError:
             if entry.adopting:  # it is not what is wanted, so it is not ours
-                self._disown(entry)
+                lifecycle.disown(entry)
             elif first:
                 self.recorded.note_replacement(entry)
                 return False
@@ -319,14 +319,19 @@ class LastingScope(RecordedScope):
                     self.recorded.note(Step.ADOPT if there else Step.CREATE, entry)
                 self.recorded.declared.add(entry.seq)
                 if self.recorded.wishes.plan_only:
-                    entry.status = Status.CREATED
+                    entry.status = CREATED
                     return resource
                 lifecycle.record_intent(entry)
             except BaseException:
                 self._give_up(entry, old)
                 raise
             self._linked(entry)
-            await (self._adopt(entry, driver) if there else lifecycle.make(entry, driver))
+            try:
+                await (self._adopt(entry, driver) if there else lifecycle.make(entry, driver))
+            except BaseException:
+                if entry.status is DESTROYED:  # what exists turned out not to be ours
+                    self._give_up(entry, old)
+                raise
         finally:
             entry.end()
         if old is not None:
@@ -356,7 +361,7 @@ class LastingScope(RecordedScope):
     def _give_up(self, entry: LastingEntry, old: LastingEntry | None) -> None:
         """Undo `_begun`: nothing was made."""
         with self.root.lock:
-            entry.status = Status.DESTROYED
+            entry.status = DESTROYED
             self.forget(entry)
             self.recorded.declared.discard(entry.seq)
             if old is not None:
@@ -388,18 +393,11 @@ class LastingScope(RecordedScope):
     async def _adopt(self, entry: LastingEntry, driver: Driver) -> None:
         """Make what exists fit, which is ours since its intent was recorded."""
         if "update" in entry.kind.hooks:
-            entry.status = Status.CREATED
+            entry.status = CREATED
             await self._update(entry, entry.resource, driver, first=False)
         else:
             lifecycle.made(entry, entry.outputs())
             entry.adopting = entry.half_changed = False
-
-    def _disown(self, entry: LastingEntry) -> None:
-        """Leave what was adopted as it is."""
-        self.root.record(Destroyed(entry.seq))
-        entry.status = Status.DESTROYED
-        entry.let_go()
-        self.forget(entry)
 
     # What is needed by what.
 

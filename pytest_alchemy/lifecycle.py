@@ -23,7 +23,7 @@ from pytest_alchemy.errors import (
 from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.late import running_loop
 from pytest_alchemy.resource import Resource
-from pytest_alchemy.retry import advise
+from pytest_alchemy.retry import advise, is_taken
 from pytest_alchemy.secret import without_secrets
 from pytest_alchemy.values import Env, variables
 
@@ -304,12 +304,41 @@ async def make(entry: Entry, driver: Driver) -> None:
         error.add_note(
             f"while creating {entry.title}, named {entry.name}, declared at {entry.where}"
         )
-        entry.status = FAILED
-        _note(entry, records.CreateFailed(entry.seq, summary(error), entry.settled))
+        if _is_somebody_elses(entry, error):
+            error.add_note(f"{entry.name} exists already and is not ours: it is not recorded")
+            disown(entry)
+        else:
+            entry.status = FAILED
+            _note(entry, records.CreateFailed(entry.seq, summary(error), entry.settled))
         if (diary := entry.scope.root.program.diary) is not None:
             diary.failed(entry, summary(error))
         raise
     made(entry, outputs)
+
+
+def _is_somebody_elses(entry: Entry, error: BaseException) -> bool:
+    """
+    Tell whether *error* says that what has the name of *entry* is not ours: whoever destroys by that name would hit it.
+
+    In a test's stage nobody else has such names, and a kind with ``read`` was looked for before it was created.
+    """
+    if entry.scope.root.run is not None or "read" in entry.kind.hooks or not is_taken(error):
+        return False
+    inside = entry.opened_scope()  # what its create made is the way to the rest of it
+    return inside is None or not any(inside.subtree())
+
+
+def disown(entry: Entry) -> None:
+    """
+    Own *entry* no longer: what exists is not ours.
+
+    Raises:
+        JournalWriteError: That could not be recorded.
+    """
+    entry.scope.root.record(records.Destroyed(entry.seq))
+    entry.status = DESTROYED
+    entry.let_go()
+    entry.scope.forget(entry)
 
 
 def made(entry: Entry, outputs: dict[str, Any], props: dict[str, Any] | None = None) -> None:

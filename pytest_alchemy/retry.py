@@ -15,6 +15,9 @@ OVERLOADED = frozenset({408, 425, 429, 500, 502, 503, 504})
 GONE = frozenset({404, 410})
 """HTTP statuses that say that a thing does not exist."""
 
+TAKEN = frozenset({409, 412})
+"""HTTP statuses that refuse a create because of what exists already (RFC 9110 section 15.5.10, section 13.1.2)."""
+
 # Errors of the program itself: the same call cannot work later.
 _MISTAKES = (TypeError, AttributeError, NameError, AssertionError, NotImplementedError, SyntaxError)
 
@@ -56,22 +59,21 @@ def advise(error: BaseException, *, now: float) -> Advice:
         error: What a hook raised.
         now: The moment, in seconds since the epoch; for a ``Retry-After`` that is a date.
     """
-    status = status_of(error)
-    if status in GONE:
+    if status_of(error) in GONE:
         return Advice(gone=True, answered=True)
-    cause: BaseException | None = error
-    for _ in range(5):
-        if status is not None or cause is None:
-            break
-        cause = cause.__cause__
-        status = None if cause is None else status_of(cause)
+    cause, status = _answer_behind(error)
     if status is None:
         answered = isinstance(error, ConnectionError | TimeoutError)
         return Advice(again=not isinstance(error, _MISTAKES), answered=answered)
     if status not in OVERLOADED:
         return Advice(again=status == 409 or status >= 500)
-    wait = retry_after(cause or error, now=now)
+    wait = retry_after(cause, now=now)
     return Advice(again=True, wait=wait, throttled=status == 429, answered=True)
+
+
+def is_taken(error: BaseException) -> bool:
+    """Tell whether *error*, or what caused it, refuses a create because of what exists already."""
+    return _answer_behind(error)[1] in TAKEN
 
 
 def backoff(attempt: int, *, base: float = 0.5, cap: float = 30.0) -> float:
@@ -95,6 +97,17 @@ def backoff(attempt: int, *, base: float = 0.5, cap: float = 30.0) -> float:
     if attempt < 1:
         raise ValueError(f"attempt {attempt} is below 1")
     return cap if attempt > 60 else min(cap, base * 2.0 ** (attempt - 1))
+
+
+def _answer_behind(error: BaseException) -> tuple[BaseException, int | None]:
+    """Return *error*, or the first of its causes that carries an HTTP status, with that status; None if none does."""
+    cause = error
+    for _ in range(5):
+        status = status_of(cause)
+        if status is not None or cause.__cause__ is None:
+            return cause, status
+        cause = cause.__cause__
+    return error, None
 
 
 def status_of(error: BaseException) -> int | None:

@@ -57,6 +57,40 @@ class Placed(Thing, kind="placed"):
         return self.account
 
 
+class Conflict(Exception):
+    """The provider says that the name is taken."""
+
+    status = 409
+
+
+class Blind(Resource, kind="blind"):
+    """Nobody can look whether it exists; with a part in it, which it makes first."""
+
+    size: int = 1
+    part: str | None = None
+
+    def create(self) -> None:
+        if self.part:
+            self.scope.create(Thing(self.part))
+        if f"taken {self.id}" in here().broken:
+            here().called.append(f"refused {self.id}")
+            raise Conflict
+        here().act("create", self)
+
+    def destroy(self) -> None:
+        here().act("destroy", self)
+
+
+class Wrapped(Blind, kind="wrapped"):
+    """It translates the errors of its provider."""
+
+    def create(self) -> None:
+        try:
+            super().create()
+        except Conflict as conflict:
+            raise RuntimeError("it could not be made") from conflict
+
+
 def deploy_blocking(*resources: Resource, **options: Any) -> list[Any]:
     with alchemy("my-app", stage="prod", **options) as app:
         return [app.create(resource) for resource in resources]
@@ -245,6 +279,91 @@ def test_a_create_that_failed_is_made_again_under_its_name(world: World, deploy:
     assert world.took() == ["destroy a", "create a"]
     assert made.name == failed.name
     assert world.alive == {made.name: 1}
+
+
+@pytest.mark.parametrize("blind", [Blind, Wrapped])
+def test_what_has_the_name_of_a_refused_create_is_not_ours_although_nobody_can_look(
+    world: World, deploy: Deploy, blind: type[Any]
+) -> None:
+    world.broken = {"taken a"}
+    refused = blind("a")
+    with pytest.raises((Conflict, RuntimeError)) as caught:
+        deploy(refused)
+    name = refused.name
+    world.alive[name] = "somebody else's"
+    assert caught.value.__notes__[1] == f"{name} exists already and is not ours: it is not recorded"
+
+    with pytest.raises((Conflict, RuntimeError)):
+        deploy(blind("a"))
+    deploy(Thing("b"))
+
+    assert world.took() == ["refused a", "refused a", "create b"]
+    assert world.alive[name] == "somebody else's"
+
+
+def test_a_name_that_became_free_is_taken_by_the_next_run(world: World, deploy: Deploy) -> None:
+    world.broken = {"taken a"}
+    with pytest.raises(Conflict):
+        deploy(Blind("a"))
+    world.broken.clear()
+
+    deploy(Blind("a"))
+
+    assert world.took() == ["refused a", "create a"]
+
+
+def test_any_other_error_of_a_create_may_have_made_something(world: World, deploy: Deploy) -> None:
+    world.broken = {"create a"}
+    with pytest.raises(Refused):
+        deploy(Blind("a"))
+    world.broken.clear()
+
+    deploy(Blind("a"))
+
+    assert world.took() == ["create a", "destroy a", "create a"]
+
+
+def test_a_refused_create_that_made_something_inside_itself_before_is_still_ours(
+    world: World, deploy: Deploy
+) -> None:
+    world.broken = {"taken a"}
+    with pytest.raises(Conflict):
+        deploy(Blind("a", part="inner"))
+    assert world.sizes == {"inner": 1}
+    world.broken.clear()
+
+    deploy(Thing("b"))
+
+    assert world.sizes == {"b": 1}
+    assert world.took() == ["create inner", "refused a", "create b", "destroy a", "destroy inner"]
+
+
+def test_a_replacement_whose_name_is_taken_leaves_the_old_one_as_it_is(
+    world: World, deploy: Deploy
+) -> None:
+    deploy(Blind("a", size=1))
+    world.broken = {"taken a"}
+    with pytest.raises(Conflict):
+        deploy(Blind("a", size=2))
+    assert world.took() == ["create a", "refused a"]
+
+    with alchemy("my-app", stage="prod") as app:
+        with pytest.raises(Conflict):
+            app.create(Blind("a", size=2))
+        app.create(Blind("a", size=1))
+
+    assert world.took() == ["refused a"]
+    deploy(Blind("a", size=1))
+    assert world.took() == []
+
+
+def test_in_a_test_nobody_else_has_the_name_of_a_refused_create(world: World) -> None:
+    world.broken = {"taken a"}
+
+    with alchemy.test("integration") as scope, suppress(Conflict):
+        scope.create(Blind("a"))
+
+    assert world.took() == ["refused a", "destroy a"]
 
 
 def test_an_old_thing_is_read_where_its_replacement_failed(world: World, deploy: Deploy) -> None:

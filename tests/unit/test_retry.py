@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_alchemy.cloudflare import CloudflareError
-from pytest_alchemy.retry import Advice, advise, backoff, parse_retry_after, status_of
+from pytest_alchemy.retry import Advice, advise, backoff, is_taken, parse_retry_after, status_of
 
 
 class Refused(Exception):
@@ -45,6 +45,19 @@ def botocore_error(status: int, headers: dict[str, str]) -> Exception:
 )
 def test_the_status_is_found_where_clients_keep_it(error: Exception) -> None:
     assert status_of(error) == 429
+
+
+@pytest.mark.parametrize(
+    ("status", "taken"), [(409, True), (412, True), (400, False), (429, False)]
+)
+def test_a_create_that_is_refused_because_of_what_exists_is_told_apart(
+    status: int, taken: bool
+) -> None:
+    error, wrapping = httpx_error(status), RuntimeError("it could not be made")
+    wrapping.__cause__ = error
+
+    assert (is_taken(error), is_taken(wrapping)) == (taken, taken)
+    assert not is_taken(RuntimeError("no answer at all"))
 
 
 @pytest.mark.parametrize("status", [404, 410])
