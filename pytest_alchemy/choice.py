@@ -37,6 +37,7 @@ class Choice:
         locking: Whether the stage is locked for others.
         lock_timeout: How long to wait for another owner, in seconds.
         mapping: Which profiles may touch which stages; None if the program does not say.
+        strategy: How the program says that it destroys; None if it does not.
     """
 
     settings: Settings
@@ -46,6 +47,7 @@ class Choice:
     locking: bool = True
     lock_timeout: float = 0.0
     mapping: Mapping[str, Sequence[str]] | None = None
+    strategy: Strategy | None = None
 
 
 def choose(
@@ -73,6 +75,7 @@ def choose(
     """
     given = command_line()
     given.agree("app", check_name("an application", app))
+    strategy = _one_of("destroy_strategy", destroy_strategy, STRATEGIES)
     fake = os.environ.get(FAKE_ACCOUNT) or None
     settings = Settings(
         app,
@@ -83,7 +86,7 @@ def choose(
         if profile is not UNSET
         else default_profile(),
         live=fake is None,
-        destroy=_one_of("destroy_strategy", destroy_strategy, STRATEGIES) or "sequential",
+        destroy=strategy or "sequential",
         fake_account=os.path.abspath(fake) if fake else None,
     )
     mapping = None if stage_profile_mapping is None else check_mapping(stage_profile_mapping)
@@ -104,6 +107,7 @@ def choose(
         locking=state_locking,
         lock_timeout=given.lock_timeout,
         mapping=mapping,
+        strategy=strategy,
     )
 
 

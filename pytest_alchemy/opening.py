@@ -144,6 +144,7 @@ def _destroy(choice: Choice) -> None:
         settings.app,
         settings.stage,
         profile=settings.profile,
+        strategy=choice.strategy,
         password=choice.password,
         lock_timeout=choice.lock_timeout,
     ):

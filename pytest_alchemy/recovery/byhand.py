@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pytest_alchemy.recovery.access import check_kept
 from pytest_alchemy.recovery.deadstage import DeadStage, Finding, Tell, lock_of
+from pytest_alchemy.settings import Strategy
 from pytest_alchemy.state.backup import back_up
 
 
@@ -17,6 +18,7 @@ def destroy_by_hand(
     tell: Tell | None = None,
     saved: Callable[[Path], object] = lambda _: None,
     profile: str | None = None,
+    strategy: Strategy | None = None,
     password: str | None = None,
     lock_timeout: float = 0.0,
 ) -> Iterator[Finding]:
@@ -32,6 +34,7 @@ def destroy_by_hand(
         tell: Told what happens as it happens, maybe from several threads.
         saved: Given the copy of the state that is made before anything is called.
         profile: The credentials to use, and whether they may touch the stage, as in `check_kept`.
+        strategy: How to destroy; by default as the program that was deployed last said.
         password: What its secrets were sealed with; by default ``ALCHEMY_PASSWORD``.
         lock_timeout: How long to wait for the owner of the stage, in seconds.
 
@@ -44,7 +47,15 @@ def destroy_by_hand(
     """
     lock = lock_of(folder, timeout=lock_timeout)
     try:
-        dead = DeadStage(folder, key, by_hand=True, profile=profile, password=password, tell=tell)
+        dead = DeadStage(
+            folder,
+            key,
+            by_hand=True,
+            profile=profile,
+            strategy=strategy,
+            password=password,
+            tell=tell,
+        )
         check_kept(dead.read(), profile)
         saved(back_up(folder))
         yield from dead.reap(lock)

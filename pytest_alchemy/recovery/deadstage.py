@@ -110,7 +110,9 @@ class DeadStage:
         by_hand: Somebody asked for exactly this stage: what is kept in it goes, too, and what outlives its programs
             goes as they chose (in parallel, or one by one).
         forget: What no process can ever undo is told once more and then not recorded any longer.
-        profile: The credentials to use; by default those that the stage was last used with.
+        profile: The credentials to use; by default those that the stage was last used with. What has a profile of
+            its own is destroyed with that.
+        strategy: How to destroy what outlives its programs; by default as the last of them said.
         password: What the secrets of a stage that outlives its programs were sealed with; by default
             ``ALCHEMY_PASSWORD``.
         tell: Told ``destroying`` before and ``reaped`` after something is destroyed, as it happens; where the first
@@ -125,12 +127,14 @@ class DeadStage:
         by_hand: bool = False,
         forget: bool = False,
         profile: str | None = None,
+        strategy: Strategy | None = None,
         password: str | None = None,
         tell: Tell | None = None,
     ) -> None:
         self.folder, self._key, self._by_hand, self._tell = folder, key, by_hand, tell
         self._forget = forget
-        self._changed = {"profile": profile} if profile else {}
+        changed = {"profile": profile, "destroy": strategy}
+        self._changed = {name: said for name, said in changed.items() if said}
         self._password = password
         self._store = FileStore(folder, key)
         self._driver = BlockingDriver()

@@ -8,6 +8,7 @@ from pathlib import Path
 from pytest_alchemy.errors import UnknownStageError
 from pytest_alchemy.recovery.byhand import destroy_by_hand
 from pytest_alchemy.recovery.deadstage import DeadStage, Finding
+from pytest_alchemy.settings import Strategy
 from pytest_alchemy.state.folders import Root, folders_in
 from pytest_alchemy.state.keys import user_key
 
@@ -18,6 +19,7 @@ def destroy_stage(
     stage: str,
     *,
     profile: str | None = None,
+    strategy: Strategy | None = None,
     password: str | None = None,
     lock_timeout: float = 0.0,
 ) -> Iterator[Finding]:
@@ -31,6 +33,7 @@ def destroy_stage(
         app: Name of the application.
         stage: Name of the stage.
         profile: The credentials to use.
+        strategy: How to destroy, as in `destroy_by_hand`.
         password: What its secrets were sealed with.
         lock_timeout: How long to wait for the owner of the stage, in seconds.
 
@@ -41,7 +44,12 @@ def destroy_stage(
     if not folder.exists() or not DeadStage(folder, user_key()).read().books:
         raise UnknownStageError(app, stage, stages_of(root, app))
     return destroy_by_hand(
-        folder, user_key(), profile=profile, password=password, lock_timeout=lock_timeout
+        folder,
+        user_key(),
+        profile=profile,
+        strategy=strategy,
+        password=password,
+        lock_timeout=lock_timeout,
     )
 
 

@@ -310,6 +310,24 @@ def test_a_parallel_destroy_takes_several_at_once(world: World, turnstile: Turns
     assert world.alive == {}
 
 
+@pytest.mark.parametrize(
+    ("deployed", "said", "at_once"),
+    [("sequential", "parallel", 3), ("parallel", "sequential", 1), ("parallel", None, 3)],
+)
+def test_a_program_destroys_as_it_says_itself_and_else_as_it_was_deployed(
+    world: World, turnstile: Turnstile, deployed: Any, said: Any, at_once: int
+) -> None:
+    with alchemy("my-app", stage="prod", destroy_strategy=deployed) as app:
+        for id in "abc":
+            app.create(Watched(id))
+    turnstile.awaited, turnstile.limit = max(2, at_once), 5 if at_once > 1 else 0.1
+
+    destroy("prod", destroy_strategy=said)
+
+    assert turnstile.most == at_once
+    assert world.alive == {}
+
+
 @pytest.mark.parametrize("strategy", ["sequential", "parallel"])
 def test_what_needs_something_goes_before_it_under_both_strategies(
     world: World, strategy: str
