@@ -23,6 +23,7 @@ class Application(LastingScope):
         stage: The stage.
         recorded: What earlier programs recorded of it.
         give_up: Ends the ownership of the stage; it is told whether nothing is left in it.
+        back_up: Copies what is recorded of the stage.
         destroy_strategy: How it destroys.
     """
 
@@ -31,11 +32,13 @@ class Application(LastingScope):
         stage: Stage,
         recorded: Recorded,
         give_up: Callable[[bool], None],
+        back_up: Callable[[], object],
         destroy_strategy: Strategy | None = None,
     ) -> None:
         super().__init__(stage, name=stage.settings.app, destroy_strategy=destroy_strategy)
         self.recorded = recorded
         self._give_up_stage: Callable[[bool], None] | None = give_up
+        self._back_up = back_up
         self._outer: Any = None
         atexit.register(self.give_up)
 
@@ -67,7 +70,16 @@ class Application(LastingScope):
     async def close(
         self, driver: Driver, strategy: Strategy | None = None, timeout: float | None = None
     ) -> Outcome:
-        """Destroy the whole stage; errors are in the outcome."""
+        """
+        Destroy the whole stage, whose state is copied first; errors are in the outcome.
+
+        Raises:
+            StateFolderError: No copy could be made; nothing was called.
+        """
+        self.start_closing()
+        says_anything = self.recorded.lives or self.root.journal is not None
+        if self.is_open and says_anything and self.recorded.wishes.may_act:
+            await driver.aside(self._back_up)
         outcome = await super().close(driver, strategy, timeout)
         self.give_up(clean=not (outcome.failures or outcome.lost))
         return outcome

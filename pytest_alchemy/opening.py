@@ -20,6 +20,7 @@ from pytest_alchemy.records import Intent
 from pytest_alchemy.recovery.access import check_kept
 from pytest_alchemy.recovery.laststage import destroy_stage
 from pytest_alchemy.stage import Program, Stage
+from pytest_alchemy.state.backup import back_up
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.folders import Root
 from pytest_alchemy.state.keys import user_key
@@ -117,7 +118,9 @@ def open_stage(choice: Choice) -> Application:
     except BaseException:
         lasting.end(clean=False)
         raise
-    application = Application(stage, recorded, lambda clean: lasting.end(clean=clean))
+    application = Application(
+        stage, recorded, lambda clean: lasting.end(clean=clean), partial(back_up, folder)
+    )
     if listener is not None:
         recorded.listener = listener
         listener.opened(application)

@@ -20,6 +20,7 @@ from pytest_alchemy.errors import (
     ScopeClosedError,
     StageDestroyed,
     StageLockedError,
+    StateFolderError,
     UnknownScopeError,
     UnknownStageError,
 )
@@ -315,7 +316,58 @@ def test_an_application_can_be_destroyed_by_hand(world: World, folder: Path) -> 
         app.destroy()
 
     assert world.alive == {}
-    assert not (folder / ".alchemy").exists()
+    assert not (folder / ".alchemy/my-app").exists()
+
+
+def test_an_application_that_is_destroyed_by_hand_copies_what_is_recorded_first(
+    world: World, folder: Path
+) -> None:
+    deploy("a")
+    said = (folder / ".alchemy/my-app/prod/state.json").read_bytes()
+
+    with alchemy("my-app", stage="prod") as app:
+        app.create(Thing("a"))
+        app.destroy()
+
+    (copy,) = (folder / ".alchemy/.backups/my-app/prod").glob("*/state.json")
+    assert copy.read_bytes() == said
+
+
+def test_the_copy_has_what_the_program_itself_made(world: World, folder: Path) -> None:
+    with alchemy("my-app", stage="prod") as app:
+        made = app.create(Thing("a"))
+        app.destroy()
+
+    (copy,) = (folder / ".alchemy/.backups/my-app/prod").glob("*/.journal/*")
+    assert made.name in copy.read_text()
+
+
+def test_an_application_of_which_no_copy_can_be_made_is_not_destroyed(
+    world: World, folder: Path
+) -> None:
+    deploy("a")
+    (folder / ".alchemy/.backups").write_text("not a folder")
+    world.took()
+
+    with alchemy("my-app", stage="prod") as app:
+        app.create(Thing("a"))
+        with pytest.raises(StateFolderError):
+            app.destroy()
+
+    assert world.took() == []
+
+
+def test_nothing_is_copied_where_nothing_is_recorded_or_destroyed(
+    world: World, folder: Path
+) -> None:
+    with alchemy("my-app", stage="prod") as app:
+        app.destroy()
+    deploy("a")
+    with alchemy("my-app", stage="prod", phase="read") as app:
+        app.destroy()
+
+    assert not (folder / ".alchemy/.backups").exists()
+    assert world.sizes == {"a": 1}
 
 
 def test_one_nested_scope_can_be_destroyed_by_hand(world: World) -> None:
