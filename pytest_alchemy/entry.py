@@ -115,7 +115,12 @@ class Entry(Turns):
     def props_of(resource: Resource) -> dict[str, Any]:
         """Return the properties as plain data."""
         kind, values = kind_of(type(resource)), resource.__dict__
-        return {name: kind.plain(resource.id, name, values[name]) for name in kind.fields()}
+        return {
+            name: value
+            if type(value := values[name]) in validation.SCALARS
+            else kind.plain(resource.id, name, value)
+            for name in kind.fields()
+        }
 
     @staticmethod
     def needs_of(resource: Resource) -> tuple[Entry, ...]:
@@ -379,8 +384,13 @@ def shown_as(value: object) -> str:
 
 def _referred(resource: Resource, names: Iterable[str]) -> tuple[Entry, ...]:
     found: list[Resource] = []
+    values = resource.__dict__
     for name in names:
-        validation.referred(resource.__dict__.get(name), found)
+        value = values.get(name)
+        if type(value) not in validation.SCALARS:
+            validation.referred(value, found)
+    if not found:
+        return ()
     owners = (other._alchemy.owner for other in found)
     return tuple(dict.fromkeys(owner for owner in owners if isinstance(owner, Entry)))
 

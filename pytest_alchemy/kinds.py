@@ -48,10 +48,12 @@ class Field:
         """Whether a secret may stand in it: then no message shows its value."""
         return takes_secrets(self.shape)
 
+    @cached_property
+    def _is_mutable(self) -> bool:
+        return isinstance(self.default, dict | list | set) or is_dataclass(self.default)
+
     def default_value(self) -> Any:
-        value = self.default
-        is_mutable = isinstance(value, dict | list | set) or is_dataclass(value)
-        return copy.deepcopy(value) if is_mutable else value
+        return copy.deepcopy(self.default) if self._is_mutable else self.default
 
 
 @dataclass(slots=True, eq=False)

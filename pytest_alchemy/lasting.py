@@ -147,7 +147,7 @@ class LastingScope(RecordedScope):
             else:
                 made = await self._new(kind, resource, driver, None)
             if made is not None:
-                if not self.recorded.wishes.plan_only:
+                if self.recorded.listener is not None and not self.recorded.wishes.plan_only:
                     self._done(made)
                 return made
 
@@ -188,7 +188,8 @@ class LastingScope(RecordedScope):
         self, entry: LastingEntry, resource: Resource, driver: Driver
     ) -> Resource | None:
         """Declare what is known already; None if it has to be tried again: it has changed meanwhile."""
-        await lifecycle.turn(entry, entry.begin(), driver)
+        if (others := entry.begin()) is not None:
+            await lifecycle.turn(entry, others, driver)
         try:
             if self.owned.get(entry.key) is not entry:
                 return None

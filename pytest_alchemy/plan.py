@@ -33,6 +33,8 @@ def changed(
     >>> changed({"a": 1, "gone": 2}, {"a": 1, "new": None}, lambda name: None)
     []
     """
+    if declared == recorded:
+        return []
     return [
         name
         for name, value in declared.items()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import msgspec
 from msgspec.structs import replace
 
 from pytest_alchemy import clock, records
@@ -47,8 +47,7 @@ class Wishes:
         return self.phase == "up" and not self.plan_only
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(msgspec.Struct, frozen=True):
     """
     One thing that was done, or (`Wishes.plan_only`) would be.
 
@@ -207,7 +206,7 @@ class Recorded:
             place = (thing.title, thing.name, thing.scope.title)
             said = next(p for p in reversed(self.planned) if (p.resource, p.name, p.scope) == place)
             self.planned.remove(said)
-            self._tell(dataclasses.replace(said, step=Step.REPLACE))
+            self._tell(replace(said, step=Step.REPLACE))
 
     def done(self, thing: Owned) -> None:
         """Note that what was decided of *thing* is done."""

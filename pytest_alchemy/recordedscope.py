@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 from pytest_alchemy import plan
@@ -42,7 +43,7 @@ class RecordedScope(Scope):
     recorded: Recorded
     _lost: list[DestroyError] = []  # noqa: RUF012 # never changed in place
 
-    @property
+    @cached_property
     def top(self) -> RecordedScope:
         """The application's scope."""
         scope = self

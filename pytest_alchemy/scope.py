@@ -116,7 +116,7 @@ class Scope:
         above = self.parent.path if self.parent else ()
         return (*above, self.name) if self.place else above
 
-    @property
+    @functools.cached_property
     def title(self) -> str:
         """How messages call it: ``my-app/test-gw0-k3f9x2ab/backend``."""
         return "/".join((self.root.title, *self.path))

@@ -23,7 +23,16 @@ from typing import Any, Self
 import msgspec
 
 from pytest_alchemy.secret import Secret
-from pytest_alchemy.values import Env, Resolve, is_special, plain, referred, revive, unescape
+from pytest_alchemy.values import (
+    SCALARS,
+    Env,
+    Resolve,
+    is_special,
+    plain,
+    referred,
+    revive,
+    unescape,
+)
 
 # Types that a caller has to pass as such, although plain data could be converted to them.
 _EXACT = (
@@ -462,4 +471,4 @@ def _name(annotation: Any) -> str:
     return "..." if annotation is Ellipsis else str(annotation).replace("typing.", "")
 
 
-__all__ = ["Env", "Mismatch", "Shape", "plain", "referred", "shape_of"]
+__all__ = ["SCALARS", "Env", "Mismatch", "Shape", "plain", "referred", "shape_of"]

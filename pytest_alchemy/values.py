@@ -14,11 +14,16 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from pytest_alchemy.secret import Secret
+
+SCALARS: Final = frozenset({str, int, bool, type(None)})
+"""Types whose values are their own record, and in which nothing else stands."""
+
+_SEVERAL: Final = (list, tuple, set, frozenset)
 
 Resolve = Callable[[dict[str, Any]], Any]
 """Turns a recorded reference back into a resource."""
@@ -72,8 +77,13 @@ def plain(value: Any) -> Any:
         TypeError: Something in it cannot be recorded.
     """
     kind = type(value)
-    if kind is str or kind is int or kind is bool or value is None:
+    if kind in SCALARS:
         return value
+    if isinstance(value, _SEVERAL):
+        items = [plain(item) for item in value]
+        return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
+    if hasattr(kind, "__alchemy_ref__"):
+        return {"$ref": value.__alchemy_ref__()}
     if kind is float:
         return _finite(value)
     if isinstance(value, Env):
@@ -84,25 +94,21 @@ def plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, Mapping):
         return _plain_dict(value.items())
-    if isinstance(value, list | tuple | set | frozenset):
-        items = [plain(item) for item in value]
-        return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
-    if hasattr(kind, "__alchemy_ref__"):
-        return {"$ref": value.__alchemy_ref__()}
     return _plain_other(value)
 
 
 def referred(value: Any, found: list[Any]) -> None:
     """Append every resource that stands anywhere inside *value* to *found*."""
-    if isinstance(value, str | int | float | None):
+    kind = type(value)
+    if kind in SCALARS:
         return
-    if hasattr(type(value), "__alchemy_ref__"):
+    if hasattr(kind, "__alchemy_ref__"):
         found.append(value)
+    elif isinstance(value, _SEVERAL):
+        for item in value:
+            referred(item, found)
     elif isinstance(value, Mapping):
         for item in value.values():
-            referred(item, found)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
             referred(item, found)
     elif dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):

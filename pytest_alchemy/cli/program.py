@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
+from msgspec import structs
 
 from pytest_alchemy.cli.frame import sentence
 from pytest_alchemy.cli.stages import naming_backups
@@ -183,7 +184,7 @@ def _give_up(run: Run) -> None:
 
 
 def _is_same(told: Told, planned: Planned) -> bool:
-    return replace(told.planned, step=planned.step) == planned
+    return structs.replace(told.planned, step=planned.step) == planned
 
 
 def _code(stop: SystemExit) -> int:

@@ -79,7 +79,7 @@ def fold(records: Iterable[Record], before: LiveState | None = None) -> LiveStat
                 entry = known.get(record.seq)
                 if entry is not None:
                     _apply(state, entry, record)
-    state.live = dict(sorted(state.live.items()))
+    state.live = {number: state.live[number] for number in sorted(state.live)}
     return state
 
 
