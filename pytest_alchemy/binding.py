@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, overload
 
 from pytest_alchemy.errors import HookCalledError, OutputNotReadyError
 
@@ -16,6 +16,10 @@ class Owner(Protocol):
     """What a resource belongs to once it is created."""
 
     name: str
+
+    @property
+    def credentials(self) -> str:
+        """Name of the profile in use."""
 
     @property
     def is_planned(self) -> bool:
@@ -38,15 +42,17 @@ class Binding:
         fresh: True while nobody has created it.
         hooks_open: How many hooks of it the engine is running.
         owner: What it belongs to; None before it is created.
+        profile: The profile that its author gave it; empty if it takes that of the scope.
     """
 
-    __slots__ = ("filename", "fresh", "hooks_open", "line", "owner")
+    __slots__ = ("filename", "fresh", "hooks_open", "line", "owner", "profile")
 
     def __init__(self, filename: str, line: int) -> None:
         self.filename, self.line = filename, line
         self.fresh = False
         self.hooks_open = 0
         self.owner: Owner | None = None
+        self.profile = ""
 
     def where(self) -> str:
         """Return ``file:line`` of the code that made the object."""
@@ -58,6 +64,22 @@ class Binding:
                 "This resource belongs to no scope yet: it has a name and a scope once it is created."
             )
         return self.owner
+
+
+class ProfileInUse:
+    """Gives the profile that a resource is used with, unless its class has a property of that name."""
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: Resource, owner: type) -> str: ...
+    def __get__(self, instance: Resource | None, owner: type) -> Self | str:
+        if instance is None:
+            return self
+        binding = instance._alchemy
+        if binding.owner is None and binding.profile:
+            return binding.profile
+        return binding.bound().credentials
 
 
 class Output:

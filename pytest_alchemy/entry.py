@@ -46,6 +46,7 @@ class Entry(Turns):
         seq: Number within the stage, in order of creation.
         key: What tells it from everything else in its scope: kind and id.
         status: How far it has come.
+        profile: The credentials that it, or what it is made inside of, asks for; empty if it takes those of its stage.
         loop: The event loop its coroutines ran on, None for plain hooks.
         recorded: True if the journal names it; what dies with this process is not recorded.
         settled: False if a create was cut off, so that the provider may still finish it.
@@ -53,8 +54,8 @@ class Entry(Turns):
     """
 
     __slots__ = (
-        "_own_scope", "at", "key", "kind", "loop", "name", "needed_by", "needs", "parent", "props",
-        "recorded", "resource", "scope", "seq", "settled", "status", "test", "where", "world",
+        "_own_scope", "at", "key", "kind", "loop", "name", "needed_by", "needs", "parent",
+        "profile", "props", "recorded", "resource", "scope", "seq", "settled", "status", "test", "where", "world",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, kind: Kind, resource: Resource, seq: int) -> None:
@@ -69,6 +70,7 @@ class Entry(Turns):
         self.where = resource._alchemy.where()
         self.test = scope.root.program.test
         self.parent: Entry | None = scope.owner
+        self.profile = self.profile_of(scope, resource)
         self.needed_by: set[Entry] | None = None
         self._own_scope: Scope | None = None
         self.at = clock.now()
@@ -97,7 +99,7 @@ class Entry(Turns):
         entry.key = kind.name, resource.id
         entry.status = CREATED if created else FAILED
         entry.settled, entry.recorded = settled, True
-        entry.name, entry.world = intent.name, intent.world
+        entry.name, entry.world, entry.profile = intent.name, intent.world, intent.profile
         if props is None:
             key = resource_key(kind.name, intent.id)
             props = scope.root.sealer.unseal(intent.path, key, intent.props)
@@ -110,6 +112,11 @@ class Entry(Turns):
 
     def __repr__(self) -> str:
         return f"<{self.title} {self.status.value}>"
+
+    @staticmethod
+    def profile_of(scope: Scope, resource: Resource) -> str:
+        """Return the profile that *resource* asks for in *scope*: its own, else that of what it is made inside of."""
+        return resource._alchemy.profile or (scope.owner.profile if scope.owner else "")
 
     @staticmethod
     def props_of(resource: Resource) -> dict[str, Any]:
@@ -144,6 +151,11 @@ class Entry(Turns):
     @property
     def parallel(self) -> bool:
         return self.kind.parallel
+
+    @property
+    def credentials(self) -> str:
+        """Name of the profile in use."""
+        return self.profile or self.scope.settings.profile
 
     def provider(self) -> str:
         """Return whose refusal of one call holds for the others: the world it lives in, else its kind."""
@@ -188,7 +200,8 @@ class Entry(Turns):
 
     def facts(self) -> dict[str, Any]:
         """Return what a report says of it."""
-        return _facts(self, self.kind.title, self.id, self.world)
+        facts = _facts(self, self.kind.title, self.id, self.world)
+        return {**facts, "profile": self.credentials}
 
     def intent(self) -> records.Intent:
         """
@@ -210,6 +223,7 @@ class Entry(Turns):
             at=self.at,
             where=self.where,
             test=self.test,
+            profile=self.profile,
         )
 
     def numbers_needed(self) -> tuple[int, ...]:

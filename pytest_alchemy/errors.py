@@ -189,10 +189,11 @@ class ChangedWithinRunError(AlchemyError):
 
     def __str__(self) -> str:
         changed = ", ".join(self.fields)
+        update = "" if "profile" in self.fields else ", or define update() in its class"
         return (
             f"{self.resource} is declared twice in one scope with different {changed}:\n"
             f"first at {self.first}, then at {self.second}.\n"
-            "Give the second one an id of its own, or define update() in its class."
+            f"Give the second one an id of its own{update}."
         )
 
 
@@ -331,6 +332,7 @@ class ProfileDeniedError(AlchemyError):
         pattern: Entry of the mapping that the stage belongs to; empty if it fits none.
         allowed: The profiles that may touch it.
         stages: Entries of the mapping that the profile may touch.
+        resource: The resource whose own profile it is; empty if it is that of the program or command.
     """
 
     def __init__(
@@ -340,21 +342,56 @@ class ProfileDeniedError(AlchemyError):
         pattern: str,
         allowed: Sequence[str] = (),
         stages: Sequence[str] = (),
+        resource: str = "",
     ) -> None:
-        super().__init__(stage, profile, pattern, tuple(allowed), tuple(stages))
+        super().__init__(stage, profile, pattern, tuple(allowed), tuple(stages), resource)
         self.stage, self.profile, self.pattern = stage, profile, pattern
-        self.allowed, self.stages = tuple(allowed), tuple(stages)
+        self.allowed, self.stages, self.resource = tuple(allowed), tuple(stages), resource
 
     def __str__(self) -> str:
         kept = f"keeps {self.pattern!r} for {' and '.join(self.allowed) or 'nobody'}"
         reason = kept if self.pattern else "has no entry that it fits"
+        whose = f" of {self.resource}" if self.resource else ""
+        return (
+            f"Profile {self.profile!r}{whose} may not touch stage {self.stage!r}: stage_profile_mapping {reason}.\n"
+            f"Nothing was called{self._ways()}"
+        )
+
+    def _ways(self) -> str:
+        if self.resource:
+            given = [f"give it profile={each!r}" for each in self.allowed]
+            return f" for it: {', or '.join([*given, f'let the mapping allow {self.profile!r}'])}."
         ways = [f"--profile {each}" for each in self.allowed]
         if self.stages:
             ways.append(f"a stage that {self.profile} may touch ({', '.join(self.stages)})")
-        use = f" Use {', or '.join(ways)}." if ways else ""
+        return f". Use {', or '.join(ways)}." if ways else "."
+
+
+class ProfileMovedError(AlchemyError):
+    """
+    A resource is declared with a profile of another account than the one that it lives in; nothing was called for it.
+
+    Attributes:
+        before: The profile that it was made with.
+        now: The profile that it is declared with.
+        world: Where it lives.
+        here: Where the profile that it is declared with leads to.
+        where: The line that declares it.
+    """
+
+    def __init__(
+        self, resource: str, before: str, now: str, world: str, here: str, where: str
+    ) -> None:
+        super().__init__(resource, before, now, world, here, where)
+        self.resource, self.before, self.now = resource, before, now
+        self.world, self.here, self.where = world, here, where
+
+    def __str__(self) -> str:
         return (
-            f"Profile {self.profile!r} may not touch stage {self.stage!r}: stage_profile_mapping {reason}.\n"
-            f"Nothing was called.{use}"
+            f"{self.resource} was made with profile {self.before!r} in {self.world or 'no named world'}, and profile "
+            f"{self.now!r}, declared at {self.where}, leads to {self.here or 'no named world'}.\n"
+            f"Nothing was called for it. Declare it with profile={self.before!r} again, or move it: under another id "
+            "it is made anew, and this one is destroyed as undeclared."
         )
 
 

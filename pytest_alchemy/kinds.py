@@ -103,6 +103,10 @@ class Kind:
             self.gives_secrets = any(known.is_secret for known in self.outputs.values())
         return self.properties
 
+    def declares(self, name: str) -> bool:
+        """Tell whether *name* is a property or an output."""
+        return name in self.fields() or name in self.outputs
+
     def accept(self, id: str, given: dict[str, Any]) -> dict[str, Any]:
         """
         Return the values of all properties, checked.

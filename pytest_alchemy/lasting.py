@@ -137,6 +137,8 @@ class LastingScope(RecordedScope):
     async def _make(self, resource: Resource, driver: Driver) -> Resource:
         lifecycle.admit(self, resource)
         kind = kind_of(type(resource))
+        if profile := resource._alchemy.profile:
+            self.root.check_profile(profile, describe(resource))
         self.root.know(kind)
         if self.phase == "read":
             return self._read(kind, resource)
@@ -164,6 +166,7 @@ class LastingScope(RecordedScope):
         entry = LastingEntry.of(self, kind, resource, live)
         try:
             self.owned.setdefault(entry.key, entry)
+            entry.profile = Entry.profile_of(self, resource)
             kind.fill(resource, kind.fields(), live.props, self.top.resolve)
             kind.fill(resource, kind.outputs, live.outputs or {}, self.top.resolve)
         finally:
@@ -197,14 +200,7 @@ class LastingScope(RecordedScope):
                 await self._clear_inside(entry, driver)
                 self.forget(entry)
                 return None
-            with self.root.lock:  # a finalization that has begun takes it for undeclared
-                first = entry.seq not in self.recorded.declared
-                if first:
-                    self.refuse_if_closed(resource)
-                self.recorded.declared.add(entry.seq)
-            resource._alchemy.owner = entry
-            if first:
-                lifecycle.check_world(entry, resource)
+            first = self._claim(entry, resource)
             as_it_is = first and entry.resource is resource  # `_recall` has just compared them
             names = [] if as_it_is else _changed(entry.kind, entry.props, resource)
             step = self._step(entry, names, first=first)
@@ -220,6 +216,29 @@ class LastingScope(RecordedScope):
         finally:
             entry.end()
         return await self._new(entry.kind, resource, driver, entry)
+
+    def _claim(self, entry: LastingEntry, resource: Resource) -> bool:
+        """
+        Let *resource* stand for *entry*, and tell whether it is the first in this program that does.
+
+        Raises:
+            ScopeClosedError: It would be, and the scope is closing or closed.
+            ChangedWithinRunError: It is not, and asks for another profile than the first.
+            OtherWorldError, ProfileMovedError: The account at hand is another one; nothing was called.
+        """
+        with self.root.lock:  # a finalization that has begun takes it for undeclared
+            first = entry.seq not in self.recorded.declared
+            if first:
+                self.refuse_if_closed(resource)
+            self.recorded.declared.add(entry.seq)
+        resource._alchemy.owner = entry
+        if not first:
+            lifecycle.check_profile_stays(entry, resource)
+        elif Entry.profile_of(self, resource) != entry.profile:
+            self.change_profile(entry, resource)
+        else:
+            lifecycle.check_world(entry, resource)
+        return first
 
     def _step(self, entry: LastingEntry, names: list[str], *, first: bool) -> Step:
         step = plan.decide(

@@ -266,6 +266,7 @@ async def _again(existing: Entry, resource: Resource, driver: Driver) -> Resourc
 async def _same(existing: Entry, resource: Resource, driver: Driver) -> Resource:
     """Return the instance that exists, changed if *resource* differs from it."""
     changed = _changed(existing, resource)
+    check_profile_stays(existing, resource)
     if changed and "update" in existing.kind.hooks:
         return await update(existing, resource, driver)
     if changed:
@@ -274,6 +275,18 @@ async def _same(existing: Entry, resource: Resource, driver: Driver) -> Resource
         )
     take_over(resource, existing)
     return existing.resource
+
+
+def check_profile_stays(existing: Entry, resource: Resource) -> None:
+    """
+    Make sure that *resource*, declared again, asks for no other credentials than before.
+
+    Raises:
+        ChangedWithinRunError: It does.
+    """
+    if Entry.profile_of(existing.scope, resource) != existing.profile:
+        place = resource._alchemy.where()
+        raise ChangedWithinRunError(existing.title, ["profile"], existing.where, place)
 
 
 def _changed(existing: Entry, resource: Resource) -> list[str]:
@@ -416,7 +429,10 @@ def check_world(entry: Entry, resource: Resource) -> None:
 
     Raises:
         OtherWorldError: The account, server or endpoint at hand is another one; nothing was called.
+        ProfileDeniedError: It has a profile of its own, which may not touch its stage; nothing was called.
     """
+    if entry.profile:
+        entry.scope.root.check_profile(entry.profile, entry.title)
     if "world" in entry.kind.hooks:
         here = resource.world()
         if here != entry.world:

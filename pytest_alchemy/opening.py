@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from pytest_alchemy.application import Application
-from pytest_alchemy.choice import Choice
+from pytest_alchemy.choice import Choice, user_stage
 from pytest_alchemy.commandline import command_line
 from pytest_alchemy.driver import ASYNC, BLOCKING, Driver, refuse_in_coroutine, run_blocking
 from pytest_alchemy.errors import DestroyError, StageDestroyed, StateForeignError
@@ -113,6 +113,7 @@ def open_stage(choice: Choice) -> Application:
         )
         if mapping != kept and wishes.phase == "up" and not wishes.plan_only:
             stage.open()
+        stage.guard(mapping, user_stage())
         stage.use_password(choice.password, state.vault)
         recorded = _recorded(state, stage, choice)
     except BaseException:

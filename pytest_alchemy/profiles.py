@@ -45,7 +45,7 @@ def check_mapping(mapping: object) -> dict[str, list[str]]:
 
 
 def check_access(
-    mapping: Mapping[str, Sequence[str]], *, stage: str, profile: str, user: str
+    mapping: Mapping[str, Sequence[str]], *, stage: str, profile: str, user: str, resource: str = ""
 ) -> None:
     """
     Make sure that *profile* may touch *stage*; to be called before any provider is.
@@ -58,6 +58,7 @@ def check_access(
         stage: Name of the stage.
         profile: The profile in use.
         user: The stage that ``$USER`` stands for.
+        resource: The resource whose own profile it is; empty if it is that of the program or command.
 
     Raises:
         ProfileDeniedError: It may not.
@@ -68,7 +69,7 @@ def check_access(
     allowed = () if pattern is None else mapping[pattern]
     if profile not in allowed:
         stages = [each for each, profiles in mapping.items() if profile in profiles]
-        raise ProfileDeniedError(stage, profile, pattern or "", allowed, stages)
+        raise ProfileDeniedError(stage, profile, pattern or "", allowed, stages, resource)
 
 
 def _entry_of(mapping: Mapping[str, Sequence[str]], stage: str, user: str) -> str | None:

@@ -16,13 +16,15 @@ from pytest_alchemy.errors import (
     AlchemyError,
     DestroyError,
     NothingDeclaredWarning,
+    OtherWorldError,
+    ProfileMovedError,
     UnknownScopeError,
 )
-from pytest_alchemy.lifecycle import summary
+from pytest_alchemy.lifecycle import check_world, summary
 from pytest_alchemy.loading import load_function
 from pytest_alchemy.plan import Step
 from pytest_alchemy.recorded import LastingEntry, Recorded, own_part
-from pytest_alchemy.records import Deferred, Intent, Live
+from pytest_alchemy.records import Deferred, Intent, Live, ProfileChanged
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Strategy
@@ -108,8 +110,10 @@ class RecordedScope(Scope):
             inside = owner.own_scope() if owner else None
         if inside is None:
             with self.root.lock:
-                inside = self.children.get(part) or self.child(part, place=(*self.place, part))
-                self.children[part] = inside
+                inside = self.children.get(part)
+                if inside is None:
+                    place = (*self.place, part)
+                    inside = self.children[part] = self.child(part, place=place, owner=self.owner)
         assert isinstance(inside, RecordedScope)
         return inside
 
@@ -119,7 +123,7 @@ class RecordedScope(Scope):
         return self.child(
             entry.id,
             place=place,
-            settings=self.settings,
+            settings=self._settings,
             destroy_strategy=self._strategy,
             owner=entry,
         )
@@ -187,6 +191,35 @@ class RecordedScope(Scope):
         place = (*entry.scope.place, entry.own_part)
         if self.recorded.has_inside(place):
             self._recall_all([live.entry.seq for live in self.recorded.inside(place)])
+
+    def change_profile(self, entry: Entry, resource: Resource) -> None:
+        """
+        Use *entry* and what it made inside itself with the profile that *resource* asks for from now on.
+
+        Raises:
+            ProfileMovedError: One of them lives in another account.
+        """
+        self.recall_inside(entry)
+        inside, before, used = entry.opened_scope(), entry.profile, entry.credentials
+        own = (thing for thing in (inside.subtree() if inside else ()) if isinstance(thing, Entry))
+        moved = {entry: resource} | {each: each.resource for each in own if each.profile == before}
+        after = Entry.profile_of(self, resource)
+        try:
+            for each in moved:
+                each.profile = after
+            for each, acting in moved.items():
+                check_world(each, acting)
+        except BaseException as error:
+            now, place = entry.credentials, resource._alchemy.where()
+            for each in moved:
+                each.profile = before
+            if isinstance(error, OtherWorldError):
+                world, here = error.world, error.here
+                raise ProfileMovedError(error.resource, used, now, world, here, place) from None
+            raise
+        if self.recorded.wishes.may_act:
+            for each in reversed(moved):  # itself last: what was cut off is done again
+                self.root.record(ProfileChanged(each.seq, after))
 
     def recall_needs(self, entry: Entry) -> tuple[Entry, ...]:
         """Return what *entry* needs as far as earlier programs recorded it."""

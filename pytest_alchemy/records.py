@@ -115,6 +115,7 @@ class Intent(_Line, tag="intent", frozen=True):
         test: Node id of the test or fixture owner, empty outside pytest.
         generation: 1, and one more for what replaces an older one.
         adopted: What is known of it, if it exists already and is taken over; None if it is to be created.
+        profile: The credentials that it, or what it is made inside of, asks for; empty if it takes those of its stage.
     """
 
     seq: int
@@ -131,6 +132,7 @@ class Intent(_Line, tag="intent", frozen=True):
     test: str = ""
     generation: int = 1
     adopted: dict[str, Any] | None = None
+    profile: str = ""
 
 
 class Created(_Line, tag="created", frozen=True):
@@ -182,6 +184,13 @@ class Updating(_Line, tag="updating", frozen=True):
     seq: int
     props: dict[str, Any]
     needs: tuple[int, ...] | None = None
+
+
+class ProfileChanged(_Line, tag="profile", frozen=True):
+    """Resource *seq* is used with other credentials from now on; *profile* as in `Intent`."""
+
+    seq: int
+    profile: str
 
 
 class Destroying(_Line, tag="destroying", frozen=True):
@@ -264,6 +273,7 @@ Record = (
     | Created
     | CreateFailed
     | Updating
+    | ProfileChanged
     | Destroying
     | Destroyed
     | DestroyFailed

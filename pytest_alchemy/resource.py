@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pytest_alchemy.binding import Binding, Output, describe
+from pytest_alchemy.binding import Binding, Output, ProfileInUse, describe
 from pytest_alchemy.errors import (
     InvalidPropertyError,
     NoScopeError,
@@ -16,7 +16,7 @@ from pytest_alchemy.errors import (
     ResourceNeverCreatedWarning,
 )
 from pytest_alchemy.kinds import MISSING, NEEDED_HOOKS, Kind, define, kind_of
-from pytest_alchemy.names import NameRule
+from pytest_alchemy.names import NameRule, check_name
 
 if TYPE_CHECKING:
     from pytest_alchemy.scope import Scope
@@ -67,11 +67,16 @@ class Resource(_Declared):
         name_rule: What physical names the provider takes.
         create_timeout: How long after a lost answer the thing may still appear, in seconds.
         parallel: False keeps plain hooks in the calling thread under the parallel strategy too.
+
+    Every resource takes the keyword ``profile``, the credentials that it is used with instead of the program's; what
+    it makes inside itself is used with them as well. A class that has a property of that name keeps it for itself.
     """
 
     id: str = _identifier(kw_only=False)
 
     if TYPE_CHECKING:
+        profile: str = ""
+        """The credentials in use, known once it is created."""
 
         @property
         def name(self) -> str:
@@ -84,6 +89,7 @@ class Resource(_Declared):
     else:
         name = property(lambda self: self._alchemy.bound().name)
         scope = property(lambda self: self._alchemy.bound().own_scope())
+        profile = ProfileInUse()
         _alchemy = None
 
         def __init__(self, id: str = MISSING, /, *more: Any, **properties: Any) -> None:
@@ -96,6 +102,8 @@ class Resource(_Declared):
                 _check_arguments(kind, id, more)
             self.id = id
             if properties or kind.fields():
+                if "profile" in properties and not kind.declares("profile"):
+                    binding.profile = check_name("a profile", properties.pop("profile"))
                 self.__dict__.update(kind.accept(id, properties))
                 self.__post_init__()
             binding.fresh = True

@@ -7,6 +7,7 @@ import enum
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterator
+from dataclasses import replace
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
@@ -62,7 +63,6 @@ class Scope:
         name: The scope's own name; of a test scope the test's node id.
         parent: The scope around it; None for a stage.
         children: Nested scopes by name.
-        settings: What was chosen for it.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Scope:
         self.root, self.parent, self.name, self.owner = stage, parent, name, owner
         # `path`, with a colon where a name is not one that a nested scope could have.
         self.place = place
-        self.settings: Settings = settings or (parent.settings if parent else stage.settings)
+        self._settings: Settings = settings or (parent._settings if parent else stage.settings)
         self.children: dict[str, Scope] = {}
         self.owned: dict[tuple[str, str] | int, Owned] = {}
         self._strategy = destroy_strategy
@@ -89,6 +89,16 @@ class Scope:
     def __repr__(self) -> str:
         alive = sum(1 for _ in self.subtree())
         return f"<Scope {self.title}, {self._state.value}, {alive} to destroy>"
+
+    @property
+    def settings(self) -> Settings:
+        """What was chosen for it."""
+        profile = self.owner.profile if self.owner else ""
+        return replace(self._settings, profile=profile) if profile else self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._settings = settings
 
     @property
     def app(self) -> str:
@@ -239,7 +249,7 @@ class Scope:
                 self.children[name] = self.child(
                     name,
                     place=(*self.place, name),
-                    settings=self.settings,
+                    settings=self._settings,
                     destroy_strategy=destroy_strategy or self._strategy,
                     owner=self.owner,
                 )
@@ -317,7 +327,7 @@ class Scope:
             parent=self,
             name=entry.id,
             place=(*self.place, entry.own_part),
-            settings=self.settings,
+            settings=self._settings,
             destroy_strategy=self._strategy,
             owner=entry,
         )

@@ -43,13 +43,14 @@ class SharedScope(Scope):
         try:
             known = self.owned.get((kind.name, resource.id))
             if isinstance(known, Entry) and known.status is not Status.FAILED:
-                self._refuse_change(resource, known.props, known.where, known.test)
+                self._refuse_change(resource, known.props, known.profile, known.where, known.test)
                 return await super()._make(resource, driver)
             found = await driver.aside(lambda: self._find(self.place, kind.name, resource.id))
             if found is None:
                 return await super()._make(resource, driver)
             self.refuse_if_closed(describe(resource))
-            self._refuse_change(resource, found.props, found.intent.where, found.intent.test)
+            said = found.intent
+            self._refuse_change(resource, found.props, said.profile, said.where, said.test)
             if found.outputs is not None:
                 return self._rebuilt(resource, found)
             return await self._resolved(resource, found, driver)
@@ -110,10 +111,12 @@ class SharedScope(Scope):
         return resource
 
     def _refuse_change(
-        self, resource: Resource, props: dict[str, Any], where: str, test: str
+        self, resource: Resource, props: dict[str, Any], profile: str, where: str, test: str
     ) -> None:
         declared = Entry.props_of(resource)
         changed = [name for name, value in declared.items() if props.get(name) != value]
+        if Entry.profile_of(self, resource) != profile:
+            changed.append("profile")
         if changed:
             first = f"{where} ({test})" if test else where
             second = f"{resource._alchemy.where()} ({self.root.program.test})"

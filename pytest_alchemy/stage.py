@@ -10,7 +10,7 @@ import sys
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +19,7 @@ from pytest_alchemy.callers import stack_level
 from pytest_alchemy.errors import DuplicateKindError, UnimportableKindWarning
 from pytest_alchemy.names import Namer, NameRule, Run
 from pytest_alchemy.pauses import Pauses
+from pytest_alchemy.profiles import check_access
 from pytest_alchemy.records import KindSeen, Record, StageOpened, Vault
 from pytest_alchemy.sealed import PasswordKey, Sealer
 from pytest_alchemy.settings import Settings
@@ -144,6 +145,7 @@ class Stage:
         self._seen: set[str] = set()
         self._recorded: set[Kind] = set()
         self._numbers = itertools.count(first_number)
+        self._access: tuple[Mapping[str, Sequence[str]], str] = {}, ""
         self._memory = f"memory:{os.getpid()}"
         no_password = PasswordKey(self.title, None, None, self.record)
         self.sealer = Sealer(settings.app, name, key or no_password)
@@ -168,6 +170,21 @@ class Stage:
         self.sealer = Sealer(self.settings.app, self.name, key)
         if password and vault:
             self.sealer.check()
+
+    def guard(self, mapping: Mapping[str, Sequence[str]], user: str) -> None:
+        """Say which profiles may touch this lasting stage, and which stage is the *user*'s own."""
+        self._access = mapping, user
+
+    def check_profile(self, profile: str, resource: str) -> None:
+        """
+        Make sure that *resource*, as messages call it, may be touched with *profile*.
+
+        Raises:
+            ProfileDeniedError: The mapping of the stage does not let it.
+        """
+        mapping, user = self._access
+        if mapping:
+            check_access(mapping, stage=self.name, profile=profile, user=user, resource=resource)
 
     def next_number(self) -> int:
         """Return the next number in order of creation."""

@@ -24,6 +24,7 @@ from pytest_alchemy.errors import (
     LeaseLostError,
     MayStillAppearError,
     OtherWorldError,
+    ProfileDeniedError,
 )
 from pytest_alchemy.late import Late
 from pytest_alchemy.lifecycle import HOOK_CODE, destroy, note_failure, summary
@@ -63,7 +64,13 @@ FIRST_WAIT = 0.05
 """How long to wait before the second of them, in seconds."""
 
 # What trying again cannot help.
-_FINAL = (LeaseLostError, MayStillAppearError, OtherWorldError, TimeoutError)
+_FINAL = (
+    LeaseLostError,
+    MayStillAppearError,
+    OtherWorldError,
+    ProfileDeniedError,
+    TimeoutError,
+)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Call, Entry, Status
-from pytest_alchemy.errors import OtherWorldError
+from pytest_alchemy.errors import OtherWorldError, ProfileDeniedError
 from pytest_alchemy.lifecycle import check_world, exists, summary
 from pytest_alchemy.recovery.access import check_kept
 from pytest_alchemy.recovery.deadstage import DeadStage
@@ -73,7 +73,7 @@ def _checked(thing: Entry | Call, driver: BlockingDriver) -> Checked:
         there = run_blocking(exists(thing, driver))
         now = thing.outputs()
         changed = sorted(name for name in now if name in recorded and now[name] != recorded[name])
-    except OtherWorldError as error:
+    except (OtherWorldError, ProfileDeniedError) as error:
         return Checked("failed", facts, str(error))
     except Exception as error:  # a provider's: the others are read all the same
         return Checked("failed", facts, summary(error))

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from pytest_alchemy import clock
+from pytest_alchemy.choice import user_stage
 from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Call, Entry, Owned
 from pytest_alchemy.errors import (
@@ -259,8 +260,9 @@ class DeadStage:
             key=partial(key_of_run, self._key, header.app, header.stage) if run else None,
         )
         if run is None:
-            password = self._password or os.environ.get(PASSWORD_VARIABLE)
-            stage.use_password(password, self.read().vault)
+            state = self.read()
+            stage.guard(state.header.profiles if state.header else {}, user_stage())
+            stage.use_password(self._password or os.environ.get(PASSWORD_VARIABLE), state.vault)
         return (opened := _Book(book, stage))
 
     def _journal_of(self, lineage: str, header: StageOpened) -> FileJournal:
@@ -457,7 +459,8 @@ def recorded_facts(
         "scope": "/".join((header.app, header.stage, *path)),
         "stage": header.stage,
         "app": header.app,
-        "profile": header.settings.get("profile", ""),
+        "profile": (isinstance(record, Intent) and record.profile)
+        or header.settings.get("profile", ""),
         "world": record.world if isinstance(record, Intent) else "",
         "worker": header.worker,
         "test": record.test,

@@ -50,6 +50,7 @@ class _Resource(_Thing, kw_only=True, gc=False):
     kind: str
     world: str
     generation: int = 1
+    profile: str = ""
 
     def record(self, place: Place) -> Intent:
         return Intent(
@@ -66,6 +67,7 @@ class _Resource(_Thing, kw_only=True, gc=False):
             where=self.where,
             test=self.test,
             generation=self.generation,
+            profile=self.profile,
         )
 
 
@@ -216,6 +218,7 @@ def _said(lineage: str, live: Live, seen: KindSeen | None) -> dict[str, Any]:
         said["type"] = seen.qualname.rpartition(".")[2] if seen else entry.kind
         said |= {"id": entry.id, "name": entry.name, "kind": entry.kind, "world": entry.world}
         said |= {"generation": entry.generation} if entry.generation > 1 else {}
+        said |= {"profile": entry.profile} if entry.profile else {}
     else:
         said |= {"module": entry.module, "file": entry.file, "function": entry.function}
         said |= {"args": entry.args, "kwargs": entry.kwargs}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from pytest_alchemy.records import (
     Created,
     CreateFailed,
@@ -16,6 +18,7 @@ from pytest_alchemy.records import (
     Kept,
     KindSeen,
     Live,
+    ProfileChanged,
     Record,
     Updating,
     Vault,
@@ -75,6 +78,10 @@ def fold(records: Iterable[Record], before: LiveState | None = None) -> LiveStat
                 )
             case Deferred():
                 known[record.seq] = state.live[record.seq] = Live(record, settled=True)
+            case ProfileChanged():
+                entry = known.get(record.seq)
+                if entry is not None and isinstance(entry.entry, Intent):
+                    entry.entry = replace(entry.entry, profile=record.profile)
             case _:
                 entry = known.get(record.seq)
                 if entry is not None:

@@ -84,11 +84,14 @@ def test_it_is_made_once_known_to_all_and_destroyed_after_the_last_worker(
     assert section(result) == ["2 created, 2 destroyed, 0 leaked in shop/test-*"]
 
 
+@pytest.mark.parametrize(
+    ("second", "what"), [("size=9", "size"), ('size=1, profile="other"', "profile")]
+)
 def test_two_tests_that_want_it_differently_are_both_named(
-    pytester: pytest.Pytester, parts: World
+    pytester: pytest.Pytester, parts: World, second: str, what: str
 ) -> None:
     pytester.makepyfile(
-        test_app="""
+        test_app=f"""
         from parts import Server, both
 
         def test_small(alchemy_app):
@@ -97,7 +100,7 @@ def test_two_tests_that_want_it_differently_are_both_named(
 
         def test_large(alchemy_app):
             both("made")
-            alchemy_app.create(Server("main", size=9))
+            alchemy_app.create(Server("main", {second}))
         """
     )
 
@@ -106,7 +109,7 @@ def test_two_tests_that_want_it_differently_are_both_named(
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "E*ChangedWithinRunError: Server 'main' is declared twice in one scope with different size:",
+            f"E*ChangedWithinRunError: Server 'main' is declared twice in one scope with different {what}:",
             "E*first at *test_app.py:4 (test_app.py::test_small), then at *test_app.py:9 (test_app.py::test_large).",
         ]
     )

@@ -13,6 +13,7 @@ from pytest_alchemy.records import (
     Kept,
     KindSeen,
     Live,
+    ProfileChanged,
     Record,
     Updating,
 )
@@ -79,6 +80,12 @@ def test_an_update_replaces_what_is_needed_and_until_it_reports_back_both_are() 
 
     assert during.needs == (1, 2)
     assert after.needs == (2,)
+
+
+def test_another_profile_is_that_of_the_resource_from_then_on() -> None:
+    state = fold([intent(1, profile="prod"), intent(2), ProfileChanged(1, "backup")])
+
+    assert [live.entry.profile for live in state.live.values()] == ["backup", ""]  # type: ignore[union-attr]  # intents
 
 
 def test_a_create_that_was_cut_off_is_not_settled() -> None:

@@ -23,6 +23,7 @@ from pytest_alchemy.records import (
     Kept,
     KindSeen,
     Live,
+    ProfileChanged,
     Record,
     Updating,
 )
@@ -309,6 +310,7 @@ any_record: st.SearchStrategy[Record] = st.one_of(
         needs,
         *(st.integers(0, 4), moments, words, words),
         adopted=st.none() | props,
+        profile=words,
     ),
     st.builds(
         Deferred, numbers, places, *(words,) * 3, st.lists(words, max_size=2), props, at=moments
@@ -316,6 +318,7 @@ any_record: st.SearchStrategy[Record] = st.one_of(
     st.builds(Created, numbers, props, st.none() | props, moments, st.none() | needs),
     st.builds(CreateFailed, numbers, words, st.booleans()),
     st.builds(Updating, numbers, props, st.none() | needs),
+    st.builds(ProfileChanged, numbers, words),
     st.builds(Destroying, numbers),
     st.builds(Destroyed, numbers),
     st.builds(DestroyFailed, numbers, words, numbers),

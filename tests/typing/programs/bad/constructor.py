@@ -22,6 +22,7 @@ Bucket("uploads", "weur")  # error
 Bucket("uploads", region=7)  # error
 Bucket("uploads", region="weur", size="large")  # error
 Bucket("uploads", region="weur", colour="red")  # error
+Bucket("uploads", region="weur", profile=7)  # error
 Bucket("uploads", region="weur", host="elsewhere")  # error
 Bucket(7, region="weur")  # error
 Bucket("uploads", region="weur").host + 1  # error

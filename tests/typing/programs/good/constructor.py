@@ -21,6 +21,14 @@ class Bucket(Resource, kind="s3", create_timeout=30.0):
         assert_type(self.name, str)
 
 
+class Visitor(Resource):
+    profile: str = "guest"  # a property of its own, which is what the keyword means here
+
+    def create(self) -> None: ...
+
+    def destroy(self) -> None: ...
+
+
 class Archive(Bucket, kind="archive"):
     years: int
 
@@ -30,10 +38,13 @@ class Archive(Bucket, kind="archive"):
 
 bucket = Bucket("uploads", region="weur")
 sized = Bucket("uploads", region="weur", size=4, tags={"team": "a"})
+other = Bucket("uploads", region="weur", profile="backup")
 archive = Archive("old", region="weur", years=7)
 assert_type(bucket, Bucket)
 assert_type(bucket.id, str)
 assert_type(bucket.name, str)
 assert_type(bucket.region, str)
+assert_type(other.profile, str)
 assert_type(bucket.host, str)
 assert_type(sized.port, int)
+assert_type(Visitor("ada", profile="a painter").profile, str)
