@@ -20,7 +20,7 @@ from pytest_alchemy import clock
 from pytest_alchemy.cli import main
 from pytest_alchemy.cloudflare import D1Database, FakeAccount, KVNamespace
 from pytest_alchemy.names import Run
-from pytest_alchemy.records import Deferred, Kept
+from pytest_alchemy.records import Created, Deferred, Intent, Kept, KindSeen
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.state.folders import LOCK
 from pytest_alchemy.state.locks import Holder, StageLock
@@ -112,6 +112,28 @@ def test_the_command_that_it_names_does_what_it_listed(graveyard: Graveyard) -> 
         "DESTROYED File old (*) in shop/test-main-k3f9x2ab/test_a.py::test_one\n"
         "1 destroyed\n"
     )
+
+
+def test_a_resource_with_a_profile_of_its_own_is_destroyed_with_it(graveyard: Graveyard) -> None:
+    with graveyard.kinds.open("a") as kinds:
+        kinds.write(
+            "\n\nclass Spy(File):\n"
+            "    def destroy(self):\n"
+            "        (HERE / f'{self.id}.used').write_text(self.profile)\n"
+        )
+    spies = [
+        Intent(8, PLACE, "spy", "own", "own", "", {}, profile="backup"),
+        Intent(9, PLACE, "spy", "usual", "usual", "", {}),
+    ]
+    made = [line for spy in spies for line in (spy, Created(spy.seq, {}))]
+    kind = KindSeen("spy", "kinds", str(graveyard.kinds), "Spy")
+    settings = {"app": "shop", "stage": "test", "profile": "ci"}
+    graveyard.bury(more=(kind, *made), settings=settings)
+
+    assert sweep(graveyard, "--yes").exit_code == 0
+
+    used = {file.stem: file.read_text() for file in graveyard.path.glob("*.used")}
+    assert used == {"own": "backup", "usual": "ci"}
 
 
 def test_what_is_left_ends_with_exit_code_1(graveyard: Graveyard) -> None:
