@@ -13,7 +13,7 @@ from pytest_alchemy.settings import Phase, Strategy
 from pytest_alchemy.validation import Env
 
 if TYPE_CHECKING:
-    from pytest_alchemy.opening import Opening
+    from pytest_alchemy.programs.opening import Opening
     from pytest_alchemy.trial import Trial
 
 _UNSAID: Any = object()
@@ -61,8 +61,8 @@ class Alchemy:
             ContradictionError: The command line says something else. Nothing was called.
             ProfileDeniedError: The mapping does not let the profile touch the stage. Nothing was called.
         """
-        from pytest_alchemy.choice import UNSET, choose
-        from pytest_alchemy.opening import Opening
+        from pytest_alchemy.programs.choice import UNSET, choose
+        from pytest_alchemy.programs.opening import Opening
 
         stop_loading()
         choice = choose(

@@ -21,8 +21,8 @@ from pytest_alchemy.cli.frame import (
 )
 from pytest_alchemy.cli.program import Run, Told, program_argument, run_program, where_it_failed
 from pytest_alchemy.cli.stages import app_option, root_option
-from pytest_alchemy.commandline import CommandLine
 from pytest_alchemy.plan import Step
+from pytest_alchemy.programs.commandline import CommandLine
 from pytest_alchemy.report.texts import one_line
 
 _DONE: Final = {

@@ -14,12 +14,12 @@ from typing import Final
 
 import click
 
-from pytest_alchemy.choice import FAKE_ACCOUNT, default_stage
 from pytest_alchemy.cli.fake import introduce, opened, variables_of
 from pytest_alchemy.cli.frame import Verb, say
 from pytest_alchemy.cli.program import program_argument
 from pytest_alchemy.cloudflare.fake import FakeAccount
 from pytest_alchemy.names import folder_name
+from pytest_alchemy.programs.choice import FAKE_ACCOUNT, default_stage
 from pytest_alchemy.state.folders import make_private
 
 _ACCOUNTS: Final = ".accounts"

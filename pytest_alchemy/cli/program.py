@@ -18,7 +18,6 @@ from msgspec import structs
 
 from pytest_alchemy.cli.frame import sentence
 from pytest_alchemy.cli.stages import naming_backups
-from pytest_alchemy.commandline import CommandLine, commanded
 from pytest_alchemy.errors import (
     JournalCorruptError,
     OtherStageError,
@@ -27,6 +26,7 @@ from pytest_alchemy.errors import (
     StateForeignError,
 )
 from pytest_alchemy.plan import Step
+from pytest_alchemy.programs.commandline import CommandLine, commanded
 from pytest_alchemy.state.backup import back_up
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.folders import JOURNALS, Root
@@ -34,8 +34,8 @@ from pytest_alchemy.state.keys import user_key
 from pytest_alchemy.state.stagestate import load_stage
 
 if TYPE_CHECKING:
-    from pytest_alchemy.application import Application
-    from pytest_alchemy.recorded import Planned
+    from pytest_alchemy.programs.application import Application
+    from pytest_alchemy.programs.recorded import Planned
 
 DEFAULT: Final = Path("alchemy_run.py")
 """The program that is run if none is named."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_alchemy.choice import default_profile, user_stage
 from pytest_alchemy.profiles import check_access
+from pytest_alchemy.programs.choice import default_profile, user_stage
 from pytest_alchemy.state.stagestate import StageState
 
 

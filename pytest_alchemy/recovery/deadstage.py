@@ -14,7 +14,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from pytest_alchemy import clock
-from pytest_alchemy.choice import user_stage
 from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Call, Entry, Owned
 from pytest_alchemy.errors import (
@@ -27,7 +26,8 @@ from pytest_alchemy.kinds import Kind
 from pytest_alchemy.lifecycle import summary
 from pytest_alchemy.loading import load_function, load_kind
 from pytest_alchemy.names import Run, resource_key
-from pytest_alchemy.recorded import LastingEntry
+from pytest_alchemy.programs.choice import user_stage
+from pytest_alchemy.programs.recorded import LastingEntry
 from pytest_alchemy.records import (
     Deferred,
     Destroyed,

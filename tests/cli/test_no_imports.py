@@ -1,4 +1,4 @@
-"""What the command needs is not imported by anybody's tests."""
+"""What only commands and programs need is not imported by anybody's tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CONFTEST = """
 import sys
 
 def pytest_unconfigure(config):
-    heavy = {"click", "rich", "pytest_alchemy.cli"} & set(sys.modules)
+    heavy = {"click", "rich", "pytest_alchemy.cli", "pytest_alchemy.programs"} & set(sys.modules)
     print("IMPORTED", sorted(heavy))
 """
 
@@ -28,7 +28,9 @@ def test_keeps(alchemy_scope):
 """
 
 
-def test_no_test_run_imports_click_or_rich(pytester: pytest.Pytester, world: World) -> None:
+def test_no_test_run_imports_what_commands_and_programs_need(
+    pytester: pytest.Pytester, world: World
+) -> None:
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(TESTS)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pytest_alchemy import Resource, alchemy
-from pytest_alchemy.commandline import CommandLine, commanded
+from pytest_alchemy.programs.commandline import CommandLine, commanded
 from pytest_alchemy.records import AnyLine, StageOpened
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.store import Lease

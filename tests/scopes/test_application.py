@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from pytest_alchemy import alchemy
-from pytest_alchemy.commandline import CommandLine, commanded
 from pytest_alchemy.errors import (
     BlockingCallError,
     NoScopeError,
@@ -24,6 +23,7 @@ from pytest_alchemy.errors import (
     UnknownScopeError,
     UnknownStageError,
 )
+from pytest_alchemy.programs.commandline import CommandLine, commanded
 
 from .things import AsyncThing, Thing, World, here
 

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from pytest_alchemy import alchemy
-from pytest_alchemy.choice import choose
-from pytest_alchemy.commandline import CommandLine, commanded
 from pytest_alchemy.errors import (
     ContradictionError,
     InvalidChoiceError,
@@ -19,6 +17,8 @@ from pytest_alchemy.errors import (
     StageMappingError,
     StageMissingError,
 )
+from pytest_alchemy.programs.choice import choose
+from pytest_alchemy.programs.commandline import CommandLine, commanded
 
 from .things import Thing, World
 

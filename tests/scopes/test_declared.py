@@ -11,8 +11,6 @@ from typing import Any, ClassVar
 import pytest
 
 from pytest_alchemy import Resource, alchemy, lifecycle, output
-from pytest_alchemy.application import Application
-from pytest_alchemy.commandline import CommandLine, commanded
 from pytest_alchemy.errors import (
     AlreadyExistsError,
     ChangedWithinRunError,
@@ -23,6 +21,8 @@ from pytest_alchemy.errors import (
 )
 from pytest_alchemy.kinds import kind_of
 from pytest_alchemy.plan import Step
+from pytest_alchemy.programs.application import Application
+from pytest_alchemy.programs.commandline import CommandLine, commanded
 
 from .things import AsyncThing, Fixed, Picky, Refused, Stack, Thing, World, here
 

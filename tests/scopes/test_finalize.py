@@ -11,9 +11,9 @@ from typing import ClassVar
 import pytest
 
 from pytest_alchemy import alchemy
-from pytest_alchemy.application import Application
-from pytest_alchemy.commandline import CommandLine, commanded
 from pytest_alchemy.errors import BlockEndedError, NothingDeclaredWarning, ScopeClosedError
+from pytest_alchemy.programs.application import Application
+from pytest_alchemy.programs.commandline import CommandLine, commanded
 
 from .things import AsyncThing, Fixed, Refused, Stack, Thing, World, here
 

@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from pytest_alchemy import Scope, alchemy
-from pytest_alchemy.application import Application
 from pytest_alchemy.cli import main
-from pytest_alchemy.commandline import CommandLine, commanded
 from pytest_alchemy.errors import AlreadyExistsError, StageDestroyed, StageLockedError
+from pytest_alchemy.programs.application import Application
+from pytest_alchemy.programs.commandline import CommandLine, commanded
 
 from .things import Fixed, Stack, Thing, World, here
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pytest_alchemy import alchemy
-from pytest_alchemy.commandline import CommandLine, commanded
 from pytest_alchemy.errors import StageDestroyed
+from pytest_alchemy.programs.commandline import CommandLine, commanded
 from pytest_alchemy.state.keys import user_key
 from tests.engine.doomed import DIES_AT, WORLD
 

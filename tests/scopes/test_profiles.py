@@ -16,7 +16,6 @@ from pytest_alchemy import Resource, alchemy
 from pytest_alchemy.cli import main
 from pytest_alchemy.cloudflare import D1Database, FakeAccount
 from pytest_alchemy.cloudflare.fake.wire import Request, Response
-from pytest_alchemy.commandline import CommandLine, commanded
 from pytest_alchemy.errors import (
     ChangedWithinRunError,
     DestroyError,
@@ -25,6 +24,7 @@ from pytest_alchemy.errors import (
     ProfileMovedError,
     StageDestroyed,
 )
+from pytest_alchemy.programs.commandline import CommandLine, commanded
 from pytest_alchemy.recovery.laststage import destroy_stage
 from pytest_alchemy.settings import Settings
 from tests.unit.cloudflare.api import served

@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pytest_alchemy import Resource
 from pytest_alchemy.app import alchemy
-from pytest_alchemy.application import Application
-from pytest_alchemy.commandline import CommandLine, commanded
+from pytest_alchemy.programs.application import Application
+from pytest_alchemy.programs.commandline import CommandLine, commanded
 from pytest_alchemy.records import Intent
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.folders import Root

@@ -21,8 +21,8 @@ from pytest_alchemy.errors import (
 )
 from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.plan import Step
-from pytest_alchemy.recorded import LastingEntry
-from pytest_alchemy.recordedscope import RecordedScope
+from pytest_alchemy.programs.recorded import LastingEntry
+from pytest_alchemy.programs.recordedscope import RecordedScope
 from pytest_alchemy.records import Created
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope, check_call

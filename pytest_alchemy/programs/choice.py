@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_alchemy.commandline import command_line
 from pytest_alchemy.errors import ContradictionError, InvalidChoiceError, StageMissingError
 from pytest_alchemy.names import check_name
 from pytest_alchemy.profiles import check_access, check_mapping
-from pytest_alchemy.recorded import Wishes
+from pytest_alchemy.programs.commandline import command_line
+from pytest_alchemy.programs.recorded import Wishes
 from pytest_alchemy.settings import PHASES, STRATEGIES, Phase, Settings, Strategy
 
 UNSET: Any = object()

@@ -9,13 +9,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pytest_alchemy.application import Application
-from pytest_alchemy.choice import Choice, user_stage
-from pytest_alchemy.commandline import command_line
 from pytest_alchemy.driver import ASYNC, BLOCKING, Driver, refuse_in_coroutine, run_blocking
 from pytest_alchemy.errors import DestroyError, StageDestroyed, StateForeignError
 from pytest_alchemy.names import resource_key
-from pytest_alchemy.recorded import Recorded
+from pytest_alchemy.programs.application import Application
+from pytest_alchemy.programs.choice import Choice, user_stage
+from pytest_alchemy.programs.commandline import command_line
+from pytest_alchemy.programs.recorded import Recorded
 from pytest_alchemy.records import Intent
 from pytest_alchemy.recovery.access import check_kept
 from pytest_alchemy.recovery.laststage import destroy_stage

@@ -12,8 +12,8 @@ from pytest_alchemy.errors import ContradictionError
 from pytest_alchemy.settings import Phase
 
 if TYPE_CHECKING:
-    from pytest_alchemy.application import Application
-    from pytest_alchemy.recorded import Planned
+    from pytest_alchemy.programs.application import Application
+    from pytest_alchemy.programs.recorded import Planned
 
 
 class Listener(Protocol):

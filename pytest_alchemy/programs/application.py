@@ -8,8 +8,8 @@ from typing import Any
 
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import Driver
-from pytest_alchemy.lasting import LastingScope
-from pytest_alchemy.recorded import Planned, Recorded
+from pytest_alchemy.programs.lasting import LastingScope
+from pytest_alchemy.programs.recorded import Planned, Recorded
 from pytest_alchemy.settings import Strategy
 from pytest_alchemy.stage import Stage
 from pytest_alchemy.teardown import Outcome

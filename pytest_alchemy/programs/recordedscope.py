@@ -23,7 +23,7 @@ from pytest_alchemy.errors import (
 from pytest_alchemy.lifecycle import check_world, summary
 from pytest_alchemy.loading import load_function
 from pytest_alchemy.plan import Step
-from pytest_alchemy.recorded import LastingEntry, Recorded, own_part
+from pytest_alchemy.programs.recorded import LastingEntry, Recorded, own_part
 from pytest_alchemy.records import Deferred, Intent, Live, ProfileChanged
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope

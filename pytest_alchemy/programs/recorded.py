@@ -10,12 +10,12 @@ import msgspec
 from msgspec.structs import replace
 
 from pytest_alchemy import clock, records
-from pytest_alchemy.commandline import Listener
 from pytest_alchemy.entry import CREATING, Call, Entry, Owned
 from pytest_alchemy.kinds import Kind
 from pytest_alchemy.loading import load_kind
 from pytest_alchemy.names import resource_key
 from pytest_alchemy.plan import Step
+from pytest_alchemy.programs.commandline import Listener
 from pytest_alchemy.records import Deferred, Intent, KindSeen, Live
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.settings import Phase
