@@ -15,7 +15,6 @@ PRODUCTS = ("d1", "kv", "r2", "queues", "workers")
 
 # What the SDK has beyond the products that the fake account serves: zones, other clouds, telemetry, asset uploads.
 NOT_SERVED = (
-    "d1.database.time_travel.",
     "r2.buckets.domains.custom.",
     "r2.buckets.event_notifications.",
     "r2.buckets.sippy.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import cloudflare
@@ -89,10 +90,27 @@ def use_d1(sdk: Sdk) -> None:
     poll = sdk(f"{db}.import_", id, action="poll", current_bookmark=done.at_bookmark)
     assert poll.success
 
+    use_time_travel(sdk, id)
     assert sdk(f"{db}.get", id).num_tables == 1
     assert [found.name for found in sdk(f"{db}.list")] == ["orders"]
     sdk(f"{db}.delete", id)
     assert sdk(f"{db}.list") == []
+
+
+def use_time_travel(sdk: Sdk, id: str) -> None:
+    db, travel = "d1.database", "d1.database.time_travel"
+    before = sdk(f"{travel}.get_bookmark", id).bookmark
+    moment = datetime.now(UTC)
+    assert sdk(f"{travel}.get_bookmark", id, timestamp=moment).bookmark == before
+    sdk(f"{db}.query", id, sql="DELETE FROM t")
+    restored = sdk(f"{travel}.restore", id, bookmark=before)
+    (queried,) = sdk(f"{db}.query", id, sql="SELECT a FROM t")
+    assert queried.results == [{"a": "one"}]
+    sdk(f"{travel}.restore", id, bookmark=restored.previous_bookmark)
+    (queried,) = sdk(f"{db}.query", id, sql="SELECT a FROM t")
+    assert queried.results == []
+    with pytest.raises(cloudflare.BadRequestError, match="Invalid bookmark"):
+        sdk(f"{travel}.restore", id, bookmark="none")
 
 
 def use_kv(sdk: Sdk) -> None:

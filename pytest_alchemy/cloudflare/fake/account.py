@@ -11,7 +11,16 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from pytest_alchemy.cloudflare.fake import d1, d1_transfer, identity, kv, queues, r2, workers
+from pytest_alchemy.cloudflare.fake import (
+    d1,
+    d1_bookmarks,
+    d1_transfer,
+    identity,
+    kv,
+    queues,
+    r2,
+    workers,
+)
 from pytest_alchemy.cloudflare.fake.faults import LEFT_OUT, Fault, Faults, fault_response
 from pytest_alchemy.cloudflare.fake.jail import TIME_LIMIT
 from pytest_alchemy.cloudflare.fake.product import InventoryItem, Product
@@ -34,6 +43,7 @@ PRODUCTS: tuple[Product, ...] = (
     r2.PRODUCT,
     d1.PRODUCT,
     d1_transfer.PRODUCT,
+    d1_bookmarks.PRODUCT,
     kv.PRODUCT,
 )
 """All products, in the order in which their things can be removed."""

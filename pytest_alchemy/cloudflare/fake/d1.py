@@ -276,7 +276,8 @@ def _inventory(storage: Storage) -> Iterable[InventoryItem]:
 
 
 def _discard(storage: Storage, id: str) -> None:
-    storage.db.execute("DELETE FROM d1_files WHERE database = ?", (id,))
+    for table in ("d1_files", "d1_bookmarks"):
+        storage.db.execute(f"DELETE FROM {table} WHERE database = ?", (id,))  # noqa: S608 (our words)
     storage.db.execute("DELETE FROM d1_databases WHERE uuid = ?", (id,))
     # Not before the commit: an undone delete would leave a database without its file.
     storage.after_commit(lambda: storage.databases.remove(id))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pytest_alchemy.cloudflare.fake.d1 import database_of, refuse_property, show_meta
+from pytest_alchemy.cloudflare.fake.d1_bookmarks import bookmark
 from pytest_alchemy.cloudflare.fake.jail import Jail, Outcome, SqlError, Statement, split_statements
 from pytest_alchemy.cloudflare.fake.product import Product
 from pytest_alchemy.cloudflare.fake.routes import Call, Route
@@ -90,13 +91,13 @@ def _ingest(call: Call, database: str, id: str) -> dict[str, Any]:
     except SqlError as error:
         return {"success": False, "type": "import", "status": "error", "errors": [error.text]}
     last = outcomes[-1] if outcomes else Outcome((), (), 0, 0, False, 0.0)
-    bookmark = f"{len(outcomes):08x}-{os.urandom(8).hex()}"
+    after = bookmark(call.storage, database)
     return _finished(
         "import",
-        bookmark,
+        after,
         {
             "num_queries": len(outcomes),
-            "final_bookmark": bookmark,
+            "final_bookmark": after,
             "meta": show_meta(last, database_of(call)[3], jail.size()),
         },
     )

@@ -164,6 +164,9 @@ class Jail:
     Args:
         uri: What `sqlite3.connect` opens (``:memory:`` or a ``file:`` address).
         time_limit: Longest a request may compute, in seconds.
+
+    Attributes:
+        changed: Moment of the last change through this connection, seconds since the epoch; 0 for none.
     """
 
     def __init__(self, uri: str, *, time_limit: float = TIME_LIMIT) -> None:
@@ -182,6 +185,7 @@ class Jail:
         except sqlite3.Error:
             self._db.close()
             raise
+        self.changed = 0.0
         self._guarded = False
         self._lasting: set[str] = set()
         self._schema_changed = False
@@ -208,6 +212,8 @@ class Jail:
                 outcomes.append(self._run_one(statement))
             self._guarded = False
             self._db.execute("COMMIT")
+            if any(outcome.changed for outcome in outcomes):
+                self.changed = clock.now()
             return outcomes
         except (
             sqlite3.Error,
@@ -225,6 +231,26 @@ class Jail:
             for pragma in self._lasting:
                 self._db.execute(f"PRAGMA {pragma} = {_LASTING_PRAGMAS[pragma]}")
             self._lasting.clear()
+
+    def content(self) -> bytes:
+        """Return the whole database, as it would lie in a file; nothing if nothing was ever written."""
+        return self._db.serialize() if self.size() else b""
+
+    def restore(self, content: bytes) -> None:
+        """
+        Put *content*, or an empty database if it is empty, in the place of all that is there.
+
+        Raises:
+            sqlite3.Error: Another process holds on to the database.
+        """
+        source = sqlite3.connect(":memory:")
+        try:
+            if content:
+                source.deserialize(content)
+            source.backup(self._db)
+        finally:
+            source.close()
+        self.changed = clock.now()
 
     def size(self) -> int:
         """Return the size of the database, in bytes."""

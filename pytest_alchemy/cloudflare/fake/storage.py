@@ -18,6 +18,7 @@ from pytest_alchemy.cloudflare.fake.jail import BUSY_SECONDS, TIME_LIMIT, Jail
 
 _FORMAT = 1
 _MOST_OPEN = 64
+_TICK = 0.01
 _ACCOUNT_TABLE = """
     CREATE TABLE IF NOT EXISTS account (
         only INTEGER PRIMARY KEY CHECK (only = 1), format INTEGER NOT NULL, account_id TEXT NOT NULL,
@@ -177,6 +178,17 @@ class Databases:
         else:
             self._open.move_to_end(id)
         return jail
+
+    def changed_at(self, id: str) -> float:
+        """Return the moment of the last change of the database *id*, by whatever process; 0 if there was none."""
+        ours = self.open(id).changed
+        if self._folder is None:
+            return ours
+        file = os.stat(self._file(id))
+        if not file.st_size:
+            return 0.0
+        # A file's time stands still between two ticks of the kernel, so one that is later is another process's.
+        return ours if file.st_mtime <= ours else file.st_mtime + _TICK
 
     def forget(self, id: str) -> None:
         """Close the database *id* if it is open."""
