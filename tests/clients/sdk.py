@@ -13,25 +13,6 @@ import cloudflare
 
 PRODUCTS = ("d1", "kv", "r2", "queues", "workers")
 
-# What the SDK has beyond the products that the fake account serves: zones, other clouds, telemetry, asset uploads.
-NOT_SERVED = (
-    "r2.buckets.domains.custom.",
-    "r2.buckets.event_notifications.",
-    "r2.buckets.sippy.",
-    "r2.super_slurper.",
-    "r2.temporary_credentials.",
-    "queues.subscriptions.",
-    "workers.assets.",
-    "workers.beta.workers.create",
-    "workers.beta.workers.update",
-    "workers.beta.workers.versions.",
-    "workers.domains.",
-    "workers.observability.",
-    "workers.routes.",
-    "workers.scripts.assets.",
-    "workers.scripts.tail.",
-)
-
 
 class Sdk:
     """
@@ -65,6 +46,10 @@ class Sdk:
             return found.read() if hasattr(found, "read") else found
         return self._runner.run(_awaited(call, args, more))
 
+    def not_called(self) -> set[str]:
+        """Return the methods of the SDK's products that nobody called."""
+        return set(methods()) - self.called
+
     def raw(self, method: str, *args: Any, **more: Any) -> Any:
         """Call *method*, whose answer the SDK itself cannot read; give the result in the answer as it came."""
         self.called.add(method)
@@ -88,19 +73,18 @@ async def _awaited(call: Any, args: tuple[Any, ...], more: dict[str, Any]) -> An
     return await found.read() if hasattr(found, "read") else found
 
 
-def methods() -> Iterator[tuple[str, list[str]]]:
-    """Yield every method of the SDK's products, with the names of the arguments that it needs."""
+def methods() -> Iterator[str]:
+    """Yield every method of the SDK's products."""
     client = cloudflare.Cloudflare(api_token="none")
     for product in PRODUCTS:
         yield from _methods_of(getattr(client, product), product)
 
 
-def _methods_of(resource: Any, path: str) -> Iterator[tuple[str, list[str]]]:
+def _methods_of(resource: Any, path: str) -> Iterator[str]:
     for name, value in vars(type(resource)).items():
         if name.startswith(("_", "with_")):
             continue
         if isinstance(value, cached_property):
             yield from _methods_of(getattr(resource, name), f"{path}.{name}")
         elif inspect.isfunction(value):
-            parameters = inspect.signature(getattr(resource, name)).parameters.values()
-            yield f"{path}.{name}", [p.name for p in parameters if p.default is p.empty]
+            yield f"{path}.{name}"

@@ -81,6 +81,40 @@ def populated(api: Api) -> dict[str, str]:
         "versions": version["id"],
         "buckets": "pictures",
         "objects": "a",
+        **with_the_rest(api, queue),
+    }
+
+
+def with_the_rest(api: Api, queue: str) -> dict[str, str]:
+    """Make what stands beside the things of the products: rules, domains, routes, jobs."""
+    zone, place = "0" * 32, {"type": "queues.queue", "queue_id": queue}
+    domain = {"domain": "img.example.com", "enabled": True, "zoneId": zone}
+    api.result("POST", "@/r2/buckets/pictures/domains/custom", domain)
+    rules = {"rules": [{"actions": ["PutObject"]}]}
+    path = f"@/event_notifications/r2/pictures/configuration/queues/{queue}"
+    api.result("PUT", path, rules)
+    told = {"name": "s", "source": {"type": "kv"}, "events": ["e"], "destination": place}
+    subscription = api.result("POST", "@/event_subscriptions/subscriptions", told)
+    secret = {"accessKeyId": "k", "secretAccessKey": "s"}
+    bucket = {"vendor": "r2", "bucket": "pictures", "secret": secret}
+    job = api.result("POST", "@/slurper/jobs", {"source": bucket, "target": bucket})
+    route = {"pattern": "example.com/*", "script": "api"}
+    hostname = {"hostname": "api.example.com", "service": "api"}
+    target = {"type": "logpush", "url": "u", "headers": {}, "logpushDataset": "opentelemetry-logs"}
+    logs = {"name": "logs", "enabled": True, "configuration": target}
+    api.result("POST", "@/workers/observability/destinations", logs)
+    query = {"queryId": "q", "parameters": {}, "timeframe": {"from": 1, "to": 2}}
+    return {
+        "zones": zone,
+        "custom": "img.example.com",
+        "r2": "pictures",
+        "subscriptions": subscription["id"],
+        "jobs": job["id"],
+        "routes": api.result("POST", f"zones/{zone}/workers/routes", route)["id"],
+        "domains": api.result("PUT", "@/workers/domains", hostname)["id"],
+        "tails": api.result("POST", "@/workers/scripts/api/tails")["id"],
+        "destinations": "logs",
+        "query": api.result("POST", "@/workers/observability/shared/query", query)["id"],
     }
 
 

@@ -160,7 +160,7 @@ def test_a_script_with_event_listeners_comes_back_as_it_is(api: Api, shape: str)
         (form({}, {}, part="other"), "The form has no part named metadata"),
         (
             form({"assets": {"jwt": "x"}}, {}),
-            "This fake account has no static assets: a worker needs a main_module",
+            "assets.jwt is no token of a finished upload for this Worker",
         ),
         (module(bindings=1), "bindings have to be objects"),
     ],

@@ -15,10 +15,13 @@ from pytest_alchemy.cloudflare.fake import (
     d1,
     d1_bookmarks,
     d1_transfer,
+    documents,
     identity,
     kv,
     queues,
     r2,
+    worker_observability,
+    worker_routes,
     workers,
 )
 from pytest_alchemy.cloudflare.fake.faults import LEFT_OUT, Fault, Faults, fault_response
@@ -38,7 +41,9 @@ from pytest_alchemy.cloudflare.fake.wire import (
 
 PRODUCTS: tuple[Product, ...] = (
     identity.PRODUCT,
+    worker_routes.PRODUCT,
     workers.PRODUCT,
+    worker_observability.PRODUCT,
     queues.PRODUCT,
     r2.PRODUCT,
     d1.PRODUCT,
@@ -49,7 +54,11 @@ PRODUCTS: tuple[Product, ...] = (
 """All products, in the order in which their things can be removed."""
 
 _ROUTES = RouteTable(route for product in PRODUCTS for route in product.routes)
-_TABLES = tuple(table for product in PRODUCTS for table in product.tables)
+_TABLES = (
+    documents.TABLE,
+    documents.INDEX,
+    *(table for product in PRODUCTS for table in product.tables),
+)
 _BY_KIND = {product.kind: product for product in PRODUCTS}
 
 _MOST_REQUESTS = 1000
@@ -231,7 +240,7 @@ class FakeAccount:
     def _answer(self, request: Request) -> Response:
         storage = self._current_storage()
         try:
-            if not request.path.startswith(BASE_PATH + SIGNED_PATH):
+            if not request.path.startswith(_SIGNED) and not request.path.endswith(_ASSETS):
                 identity.authorize(request, storage.identity)
             route, parts = _ROUTES.find(request.method, request.path)
             if parts and request.path.startswith(_ACCOUNTS):
@@ -259,6 +268,9 @@ class FakeAccount:
 
 
 _ACCOUNTS = "/client/v4/accounts/"
+# A signed address is a secret itself; an upload of assets carries the token of its session.
+_SIGNED = BASE_PATH + SIGNED_PATH
+_ASSETS = "/workers/assets/upload"
 
 
 def _close_in(pid: int, storage: Storage) -> None:

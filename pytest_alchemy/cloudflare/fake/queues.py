@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pytest_alchemy.cloudflare.fake import queue_control, queue_messages
+from pytest_alchemy.cloudflare.fake import (
+    queue_control,
+    queue_messages,
+    queue_subscriptions,
+)
 from pytest_alchemy.cloudflare.fake.product import InventoryItem, Product
 from pytest_alchemy.cloudflare.fake.storage import Storage
 
@@ -38,7 +42,7 @@ def _inventory(storage: Storage) -> Iterable[InventoryItem]:
 PRODUCT = Product(
     kind="queue",
     tables=(*queue_control.TABLES, queue_messages.TABLE, queue_messages.PURGES),
-    routes=(*queue_control.ROUTES, *queue_messages.ROUTES),
+    routes=(*queue_control.ROUTES, *queue_messages.ROUTES, *queue_subscriptions.ROUTES),
     inventory=_inventory,
     discard=queue_control.remove,
 )

@@ -1,14 +1,25 @@
-"""R2: buckets, the objects in them, and what all of it takes."""
+"""R2: buckets, the objects in them, who may reach them for a while, and what all of it takes."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
-from pytest_alchemy.cloudflare.fake import r2_buckets, r2_objects
+from pytest_alchemy import clock
+from pytest_alchemy.cloudflare.fake import (
+    r2_buckets,
+    r2_domains,
+    r2_migration,
+    r2_notifications,
+    r2_objects,
+)
 from pytest_alchemy.cloudflare.fake.product import InventoryItem, Product
 from pytest_alchemy.cloudflare.fake.routes import Call, Route
 from pytest_alchemy.cloudflare.fake.storage import Storage
-from pytest_alchemy.cloudflare.fake.wire import Reply
+from pytest_alchemy.cloudflare.fake.wire import Refusal, Reply, field_of, object_of, token_of
+
+_PERMISSIONS = ("admin-read-write", "admin-read-only", "object-read-write", "object-read-only")
+_LONGEST_LOAN = 7 * 24 * 3600
 
 
 def _metrics(call: Call) -> Reply:
@@ -23,6 +34,35 @@ def _metrics(call: Call) -> Reply:
             "uploaded": {"metadataSize": 0, "objects": 0, "payloadSize": 0},
         }
     return Reply(shown)
+
+
+def _lend(call: Call) -> Reply:
+    """Answer with credentials of S3's kind, whose token tells what they are for and until when."""
+    body = object_of(call.request, 10022)
+    names = ("bucket", "parentAccessKeyId", "permission")
+    bucket, parent, permission = (field_of(body, name, str, 10022) for name in names)
+    seconds = field_of(body, "ttlSeconds", float, 10022)
+    if permission not in _PERMISSIONS:
+        raise r2_buckets.invalid(f"permission is none of {', '.join(_PERMISSIONS)}")
+    if not 1 <= seconds <= _LONGEST_LOAN:
+        raise r2_buckets.invalid(f"ttlSeconds has to be from 1 to {_LONGEST_LOAN}")
+    if r2_buckets.bucket_named(call, bucket) is None:
+        raise Refusal(404, 10006, "The specified bucket does not exist.")
+    claims = {
+        "sub": parent,
+        "bucket": bucket,
+        "scope": permission,
+        "prefixes": field_of(body, "prefixes", list, 10022, []),
+        "objects": field_of(body, "objects", list, 10022, []),
+        "exp": int(clock.now() + seconds),
+    }
+    return Reply(
+        {
+            "accessKeyId": os.urandom(16).hex(),
+            "secretAccessKey": os.urandom(32).hex(),
+            "sessionToken": token_of(claims),
+        }
+    )
 
 
 def _inventory(storage: Storage) -> Iterable[InventoryItem]:
@@ -46,6 +86,10 @@ PRODUCT = Product(
     routes=(
         *r2_buckets.ROUTES,
         *r2_objects.ROUTES,
+        *r2_domains.ROUTES,
+        *r2_notifications.ROUTES,
+        *r2_migration.ROUTES,
+        Route("POST", "@/r2/temp-access-credentials", _lend, writes=False),
         Route("GET", "@/r2/metrics", _metrics, writes=False),
     ),
     inventory=_inventory,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pytest_alchemy import clock
+from pytest_alchemy.cloudflare.fake import documents
 from pytest_alchemy.cloudflare.fake.routes import Call, Handler, Route
 from pytest_alchemy.cloudflare.fake.storage import Storage
 from pytest_alchemy.cloudflare.fake.wire import (
@@ -37,6 +38,10 @@ _LOCATIONS = ("apac", "eeur", "enam", "weur", "wnam", "oc")
 _DEFAULT_LOCATION = "weur"
 STORAGE_CLASSES = ("Standard", "InfrequentAccess")
 _MOST_ON_A_PAGE = 1000
+_HOLDING = (
+    (documents.BUCKET_DOMAINS, "custom domains"),
+    (documents.NOTIFICATIONS, "event notifications to queues"),
+)
 _DEFAULT_RULES: Mapping[str, Any] = {
     "rules": [
         {
@@ -60,6 +65,11 @@ class Bucket(NamedTuple):
     location: str
     storage_class: str
 
+    @property
+    def owner(self) -> str:
+        """What documents that go with the bucket name as their owner."""
+        return f"r2/{self.public_id}"
+
 
 _COLUMNS = ", ".join(Bucket._fields)
 
@@ -71,10 +81,15 @@ def bucket_of(call: Call) -> Bucket:
     Raises:
         Refusal: There is no such bucket.
     """
-    row = _find(call.storage, _jurisdiction(call), call.parts[0])
+    row = bucket_named(call, call.parts[0])
     if row is None:
         raise Refusal(404, 10006, "The specified bucket does not exist.")
     return row
+
+
+def bucket_named(call: Call, name: str, jurisdiction: str | None = None) -> Bucket | None:
+    """Return the bucket *name*, by default of the jurisdiction that the request asks for."""
+    return _find(call.storage, jurisdiction or _jurisdiction(call), name)
 
 
 def storage_class_of(wanted: Any) -> str:
@@ -164,12 +179,25 @@ def _delete(call: Call) -> Reply:
             10008,
             f"The bucket you tried to delete ({row.name}) is not empty (account {account}).",
         )
+    for shelf, words in _HOLDING:
+        if held := shelf.all(call.storage, owner=row.owner):
+            # Clients remove both first; nobody has confirmed the code.
+            raise Refusal(
+                409,
+                10008,
+                f"The bucket you tried to delete ({row.name}) still has {words}: "
+                f"{', '.join(document.name for document in held)}.",
+            )
     remove(call.storage, row.number)
     return Reply({})
 
 
 def remove(storage: Storage, number: int) -> None:
     """Remove the bucket *number* with all it holds."""
+    for (public_id,) in storage.db.execute(
+        "SELECT public_id FROM r2_buckets WHERE number = ?", (number,)
+    ).fetchall():
+        documents.remove_all_of(storage, f"r2/{public_id}")
     for table in ("r2_objects", "r2_settings"):
         storage.db.execute(f"DELETE FROM {table} WHERE bucket = ?", (number,))  # noqa: S608 (our words)
     storage.db.execute("DELETE FROM r2_buckets WHERE number = ?", (number,))
@@ -208,18 +236,18 @@ def _put_rules(name: str) -> Handler:
         row, body = bucket_of(call), object_of(call.request, 10022)
         if not isinstance(body.get("rules", []), list):
             raise invalid("rules has to be a list")
-        _keep(call.storage, row, name, {"rules": body.get("rules", [])})
+        keep(call.storage, row, name, {"rules": body.get("rules", [])})
         return Reply({})
 
     return put
 
 
 def _get_rules(name: str, default: Mapping[str, Any]) -> Handler:
-    return lambda call: Reply(_kept(call.storage, bucket_of(call), name) or default)
+    return lambda call: Reply(kept(call.storage, bucket_of(call), name) or default)
 
 
 def _get_cors(call: Call) -> Reply:
-    rules = _kept(call.storage, bucket_of(call), "cors")
+    rules = kept(call.storage, bucket_of(call), "cors")
     if rules is None:
         raise Refusal(404, 10059, "The CORS configuration does not exist.")
     return Reply(rules)
@@ -238,24 +266,26 @@ def _put_managed(call: Call) -> Reply:
     enabled = object_of(call.request, 10022).get("enabled")
     if not isinstance(enabled, bool):
         raise invalid("enabled has to be true or false")
-    _keep(call.storage, row, "managed", {"enabled": enabled})
+    keep(call.storage, row, "managed", {"enabled": enabled})
     return _get_managed(call)
 
 
 def _get_managed(call: Call) -> Reply:
     row = bucket_of(call)
     domain = {"bucketId": row.public_id, "domain": f"pub-{row.public_id}.r2.dev"}
-    return Reply({**domain, **(_kept(call.storage, row, "managed") or {"enabled": False})})
+    return Reply({**domain, **(kept(call.storage, row, "managed") or {"enabled": False})})
 
 
-def _keep(storage: Storage, row: Bucket, name: str, value: Mapping[str, Any]) -> None:
+def keep(storage: Storage, row: Bucket, name: str, value: Mapping[str, Any]) -> None:
+    """Set *name* of the bucket *row* to *value*."""
     storage.db.execute(
         "INSERT OR REPLACE INTO r2_settings (bucket, name, value) VALUES (?, ?, ?)",
         (row.number, name, json.dumps(value)),
     )
 
 
-def _kept(storage: Storage, row: Bucket, name: str) -> Any:
+def kept(storage: Storage, row: Bucket, name: str) -> Any:
+    """Return what *name* of the bucket *row* is set to, None if it is not."""
     found = storage.db.execute(
         "SELECT value FROM r2_settings WHERE bucket = ? AND name = ?", (row.number, name)
     ).fetchone()

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from pytest_alchemy import clock
 from pytest_alchemy.cloudflare.fake.r2_buckets import ONE, bucket_of, storage_class_of
+from pytest_alchemy.cloudflare.fake.r2_notifications import tell
 from pytest_alchemy.cloudflare.fake.routes import Call, Route
 from pytest_alchemy.cloudflare.fake.wire import (
     LIMIT_HEADERS,
@@ -78,6 +79,7 @@ def _put(call: Call) -> Reply:
         f"INSERT OR REPLACE INTO r2_objects (bucket, {_COLUMNS}, value) VALUES (?{', ?' * 8})",  # noqa: S608 (our words)
         (bucket.number, *made, value),
     )
+    tell(call.storage, bucket, "PutObject", key=key, size=made.size, eTag=made.etag)
     return Reply(
         {
             "key": made.key,
@@ -129,10 +131,13 @@ def _delete_many(call: Call) -> Reply:
 
 
 def _delete_keys(call: Call, keys: list[str]) -> None:
-    number = bucket_of(call).number
-    call.storage.db.executemany(
-        "DELETE FROM r2_objects WHERE bucket = ? AND key = ?", [(number, key) for key in keys]
-    )
+    bucket = bucket_of(call)
+    for key in keys:
+        gone = call.storage.db.execute(
+            "DELETE FROM r2_objects WHERE bucket = ? AND key = ?", (bucket.number, key)
+        ).rowcount
+        if gone:
+            tell(call.storage, bucket, "DeleteObject", key=key)
 
 
 def _list(call: Call) -> Reply:

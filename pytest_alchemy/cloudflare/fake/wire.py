@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
@@ -162,6 +163,43 @@ def object_of(request: Request, code: int) -> dict[str, Any]:
     return body
 
 
+_WORDS: Mapping[type, str] = {
+    str: "a string",
+    bool: "true or false",
+    float: "a number",
+    list: "a list",
+    dict: "an object",
+}
+_REQUIRED: Any = object()
+
+
+def field_of(
+    body: Mapping[str, Any], name: str, kind: type, code: int, default: Any = _REQUIRED
+) -> Any:
+    """
+    Return the field *name* of *body*, *default* if it is missing or null.
+
+    Args:
+        body: Where to look.
+        name: Name of the field.
+        kind: What it has to be: `str`, `bool`, `float` (any number), `list` or `dict`.
+        code: The product's own code for bad input.
+        default: What a missing one is; without it, the field is required, and no empty string either.
+
+    Raises:
+        Refusal: It is missing, or something else.
+    """
+    value = body.get(name)
+    if value is None and default is not _REQUIRED:
+        return default
+    is_right = isinstance(value, int | float if kind is float else kind)
+    if not is_right or (kind is float and isinstance(value, bool)):
+        raise Refusal(400, code, f"{name} has to be {_WORDS[kind]}")
+    if value == "" and default is _REQUIRED:
+        raise Refusal(400, code, f"{name} is required")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """
@@ -212,10 +250,16 @@ class Page:
 
 
 def page_size(
-    arguments: Mapping[str, str], *, default: int, largest: int, code: int, name: str = "per_page"
+    arguments: Mapping[str, str],
+    *,
+    default: int,
+    largest: int,
+    code: int,
+    name: str = "per_page",
+    least: int = 1,
 ) -> int:
     """
-    Return how many items the query asks for; a size out of range is brought into it.
+    Return how many items the query asks for by *name*; a number out of range is brought into it.
 
     Raises:
         Refusal: It is not a number.
@@ -224,7 +268,13 @@ def page_size(
         size = int(float(arguments.get(name) or default))  # some clients send floats
     except (ValueError, OverflowError):
         raise Refusal(400, code, f"Invalid pagination: {name} has to be a number") from None
-    return min(max(size, 1), largest)
+    return min(max(size, least), largest)
+
+
+def token_of(claims: Mapping[str, Any]) -> str:
+    """Return a secret in the form of a JSON web token, for clients that read its *claims*; it is not signed."""
+    parts = (encode({"alg": "none", "typ": "JWT"}), encode(claims), os.urandom(32))
+    return b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts).decode()
 
 
 def cursor_of(last: str) -> str:

@@ -128,6 +128,16 @@ def store(storage: Storage, script: str, version: str, bindings: Iterable[Bindin
         "INSERT INTO worker_bindings VALUES (?, ?, ?, ?, ?, ?)",
         [(version, script, b.name, b.type, b.target, json.dumps(b.shown)) for b in bindings],
     )
+    _note_queues(storage, script)
+
+
+def forget(storage: Storage, script: str, version: str) -> None:
+    """Remove the bindings of *version*."""
+    storage.db.execute("DELETE FROM worker_bindings WHERE version = ?", (version,))
+    _note_queues(storage, script)
+
+
+def _note_queues(storage: Storage, script: str) -> None:
     # Old versions hold on to their queues, too.
     sent_to = storage.db.execute(
         "SELECT target FROM worker_bindings WHERE script = ? AND type = 'queue'", (script,)

@@ -36,7 +36,7 @@ class Code:
     The files of a worker.
 
     Attributes:
-        main: Name of the module that it starts with.
+        main: Name of the module that it starts with; empty if it has assets only.
         has_modules: True for modules (``export default``), False for a script with event listeners.
         modules: All files, in the order of their upload.
     """
@@ -96,7 +96,7 @@ def read_upload(request: Request) -> tuple[dict[str, Any], Code]:
     metadata = _object(parts.pop("metadata", None), "metadata")
     modules = {m.name: m for m in parts.values()}
     main, has_modules = _main(metadata)
-    if main not in modules:
+    if main and main not in modules:
         invalid(f"No such module {main!r}: the upload holds {', '.join(modules) or 'no modules'}")
     return metadata, Code(main, has_modules, list(modules.values()))
 
@@ -159,8 +159,8 @@ def _main(metadata: dict[str, Any]) -> tuple[str, bool]:
         main = metadata.get(key)
         if isinstance(main, str):
             return main, has_modules
-    if metadata.get("assets"):
-        invalid("This fake account has no static assets: a worker needs a main_module")
+    if metadata.get("assets") or metadata.get("keep_assets"):
+        return "", True
     invalid("metadata has to name a main_module or a body_part")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from pytest_alchemy import clock
-from pytest_alchemy.cloudflare.fake import worker_bindings
+from pytest_alchemy.cloudflare.fake import worker_assets, worker_bindings
 from pytest_alchemy.cloudflare.fake.routes import Call, Route
 from pytest_alchemy.cloudflare.fake.storage import Storage
 from pytest_alchemy.cloudflare.fake.wire import Page, Refusal, Reply, object_of, timestamp
@@ -42,10 +44,12 @@ OF_VERSION = (
     "limits",
     "migrations",
     "annotations",
+    "assets",
 )
 """What is set for a version; a version made from another one takes it over."""
 
-_EMAIL = "fake@example.com"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+EMAIL = "fake@example.com"
 _EVERYTHING = 100.0
 
 
@@ -54,15 +58,48 @@ def missing() -> Refusal:
     return Refusal(404, 10007, "This Worker does not exist on your account.")
 
 
+def make(storage: Storage, script: str) -> None:
+    """
+    Make the worker *script*, as yet without any version; one that is there stays as it is.
+
+    Raises:
+        Refusal: The name is not valid.
+    """
+    if not _NAME.fullmatch(script):
+        raise Refusal(
+            400,
+            10016,
+            "Script names have 1 to 63 lowercase letters, digits, '-' or '_', and start with a letter or a digit.",
+        )
+    now = clock.now()
+    storage.db.execute(
+        "INSERT OR IGNORE INTO workers "
+        "(name, tag, created, modified, deployed, enabled, previews, settings, schedules) "
+        "VALUES (?, ?, ?, ?, '', 0, 0, '{}', '[]')",
+        (script, os.urandom(16).hex(), now, now),
+    )
+
+
+def check(storage: Storage, script: str) -> None:
+    """
+    Check that there is a worker *script*, whether or not a version of it is deployed.
+
+    Raises:
+        Refusal: There is none.
+    """
+    if not storage.db.execute("SELECT 1 FROM workers WHERE name = ?", (script,)).fetchone():
+        raise missing()
+
+
 def deployed(storage: Storage, script: str) -> str:
     """
     Return the deployed version of *script*.
 
     Raises:
-        Refusal: There is no such worker.
+        Refusal: There is no such worker, or no version of it is deployed.
     """
     row = storage.db.execute("SELECT deployed FROM workers WHERE name = ?", (script,)).fetchone()
-    if row is None:
+    if row is None or not row[0]:
         raise missing()
     return str(row[0])
 
@@ -101,6 +138,35 @@ def add(
     return id
 
 
+def add_uploaded(storage: Storage, script: str, code: Code, metadata: dict[str, Any]) -> str:
+    """
+    Add a version to *script* as *metadata* describes it, and return its id.
+
+    Raises:
+        Refusal: What its bindings or assets name does not exist.
+    """
+    last = latest(storage, script)
+    bindings = worker_bindings.resolved(storage, script, metadata, last)
+    before = {} if last is None else settings_of(storage, last)
+    settings = worker_assets.redeemed(storage, script, metadata, before)
+    return add(storage, script, code, bindings, settings)
+
+
+def remove(storage: Storage, script: str, id: str) -> None:
+    """
+    Remove the version *id* of *script*.
+
+    Raises:
+        Refusal: It is deployed.
+    """
+    shown = json.loads(_newest_deployment(storage, script)[1])
+    if id in [version["version_id"] for version in shown]:
+        invalid(f"the version {id} is deployed and cannot be deleted")
+    storage.db.execute("DELETE FROM worker_modules WHERE version = ?", (id,))
+    storage.db.execute("DELETE FROM worker_versions WHERE id = ?", (id,))
+    worker_bindings.forget(storage, script, id)
+
+
 def add_changed(
     storage: Storage,
     script: str,
@@ -119,7 +185,7 @@ def add_changed(
         script,
         code or code_of(storage, last),
         worker_bindings.of_version(storage, last) if bindings is None else bindings,
-        {**before, **(settings or {})},
+        {**before, **worker_assets.redeemed(storage, script, settings or {}, before)},
     )
     deploy(storage, script, [(id, _EVERYTHING)])
     return id
@@ -170,18 +236,15 @@ def settings_of(storage: Storage, version: str) -> dict[str, Any]:
 
 def _create(call: Call) -> Reply:
     script = call.parts[0]
-    deployed(call.storage, script)
+    check(call.storage, script)
     metadata, code = read_upload(call.request)
-    bindings = worker_bindings.resolved(
-        call.storage, script, metadata, latest(call.storage, script)
-    )
-    id = add(call.storage, script, code, bindings, metadata)
+    id = add_uploaded(call.storage, script, code, metadata)
     return Reply({**_version(call, id), "startup_time_ms": 1})
 
 
 def _list(call: Call) -> Reply:
     script = call.parts[0]
-    deployed(call.storage, script)
+    check(call.storage, script)
     page = Page.of(call.request.arguments(), default=10, largest=100, code=10021)
     rows = call.storage.db.execute(
         "SELECT id FROM worker_versions WHERE script = ? ORDER BY number DESC", (script,)
@@ -191,7 +254,7 @@ def _list(call: Call) -> Reply:
 
 
 def _get(call: Call) -> Reply:
-    deployed(call.storage, call.parts[0])
+    check(call.storage, call.parts[0])
     return Reply(_version(call, call.parts[1]))
 
 
@@ -210,7 +273,7 @@ def _summary(call: Call, id: str) -> dict[str, Any]:
             "created_on": created,
             "modified_on": created,
             "source": "api",
-            "author_email": _EMAIL,
+            "author_email": EMAIL,
             "hasPreview": False,
         },
         "annotations": json.loads(row[2]).get("annotations", {}),
@@ -248,7 +311,7 @@ def _version(call: Call, id: str) -> dict[str, Any]:
 
 def _deploy(call: Call) -> Reply:
     script = call.parts[0]
-    deployed(call.storage, script)
+    check(call.storage, script)
     body = object_of(call.request, 10021)
     versions = body.get("versions")
     if not isinstance(versions, list) or not versions:
@@ -271,7 +334,7 @@ def _part(call: Call, version: Any) -> tuple[str, float]:
 
 
 def _deployments(call: Call) -> Reply:
-    deployed(call.storage, call.parts[0])
+    check(call.storage, call.parts[0])
     rows = call.storage.db.execute(
         "SELECT id FROM worker_deployments WHERE script = ? ORDER BY number DESC", (call.parts[0],)
     ).fetchall()
@@ -279,21 +342,27 @@ def _deployments(call: Call) -> Reply:
 
 
 def _get_deployment(call: Call) -> Reply:
-    deployed(call.storage, call.parts[0])
+    check(call.storage, call.parts[0])
     return Reply(_deployment(call, call.parts[1]))
 
 
 def _delete_deployment(call: Call) -> Reply:
     script, id = call.parts
-    deployed(call.storage, script)
+    check(call.storage, script)
     _deployment(call, id)
-    (newest,) = call.storage.db.execute(
-        "SELECT id FROM worker_deployments WHERE script = ? ORDER BY number DESC LIMIT 1", (script,)
-    ).fetchone()
-    if id == newest:
+    if id == _newest_deployment(call.storage, script)[0]:
         invalid("the deployment that is in use cannot be deleted")
     call.storage.db.execute("DELETE FROM worker_deployments WHERE id = ?", (id,))
     return Reply(None)
+
+
+def _newest_deployment(storage: Storage, script: str) -> tuple[str, str]:
+    """Return id and versions, as JSON, of what is deployed; empty for nothing."""
+    row = storage.db.execute(
+        "SELECT id, versions FROM worker_deployments WHERE script = ? ORDER BY number DESC LIMIT 1",
+        (script,),
+    ).fetchone()
+    return ("", "[]") if row is None else row
 
 
 def _deployment(call: Call, id: str) -> dict[str, Any]:
@@ -307,7 +376,7 @@ def _deployment(call: Call, id: str) -> dict[str, Any]:
         "id": id,
         "source": "api",
         "strategy": "percentage",
-        "author_email": _EMAIL,
+        "author_email": EMAIL,
         "created_on": timestamp(row[0]),
         "annotations": json.loads(row[2]),
         "versions": json.loads(row[1]),

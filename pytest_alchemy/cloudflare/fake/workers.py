@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from pytest_alchemy import clock
-from pytest_alchemy.cloudflare.fake import queues, worker_bindings, worker_settings, worker_versions
+from pytest_alchemy.cloudflare.fake import (
+    queues,
+    worker_assets,
+    worker_beta,
+    worker_bindings,
+    worker_removal,
+    worker_settings,
+    worker_tails,
+    worker_versions,
+)
 from pytest_alchemy.cloudflare.fake.product import InventoryItem, Product
 from pytest_alchemy.cloudflare.fake.queue_control import no_handler
 from pytest_alchemy.cloudflare.fake.routes import Call, Route
 from pytest_alchemy.cloudflare.fake.storage import Storage
 from pytest_alchemy.cloudflare.fake.wire import (
     Page,
-    Refusal,
     Reply,
     Response,
-    object_of,
     timestamp,
 )
 from pytest_alchemy.cloudflare.fake.worker_upload import Code, read_upload
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _SELECT = """
     SELECT workers.name, tag, workers.created, modified, deployed, enabled, previews, workers.settings,
         has_modules, etag, handlers, worker_versions.settings
@@ -68,25 +71,11 @@ def _upload(call: Call) -> Reply:
 
 def _make(call: Call, script: str, code: Code, metadata: dict[str, Any]) -> None:
     """Add and deploy a version of *script*, which is made if it is not there."""
-    if not _NAME.fullmatch(script):
-        raise Refusal(
-            400,
-            10016,
-            "Script names have 1 to 63 lowercase letters, digits, '-' or '_', and start with a letter or a digit.",
-        )
     storage = call.storage
     if "queue" not in code.handlers and queues.consumed_by(storage, script):
         raise no_handler(script)
-    last = worker_versions.latest(storage, script)
-    bindings = worker_bindings.resolved(storage, script, metadata, last)
-    id = worker_versions.add(storage, script, code, bindings, metadata)
-    if last is None:
-        now = clock.now()
-        storage.db.execute(
-            "INSERT INTO workers (name, tag, created, modified, deployed, enabled, previews, settings, schedules) "
-            "VALUES (?, ?, ?, ?, ?, 0, 0, '{}', '[]')",
-            (script, os.urandom(16).hex(), now, now, id),
-        )
+    worker_versions.make(storage, script)
+    id = worker_versions.add_uploaded(storage, script, code, metadata)
     worker_settings.change(storage, script, metadata)
     worker_versions.deploy(storage, script, [(id, 100.0)])
 
@@ -156,7 +145,7 @@ def _shown(worker: _Worker) -> dict[str, Any]:
         "handlers": json.loads(worker.handlers),
         "named_handlers": [],
         "has_modules": bool(worker.has_modules),
-        "has_assets": False,
+        "has_assets": bool(version.get("assets")),
         "created_on": timestamp(worker.created),
         "modified_on": timestamp(worker.modified),
         "last_deployed_from": "api",
@@ -171,11 +160,11 @@ def _shown(worker: _Worker) -> dict[str, Any]:
 
 
 def _text(code: Code) -> str:
-    (main,) = (module.body for module in code.modules if module.name == code.main)
-    return main.decode("utf-8", "replace")
+    main = [module.body for module in code.modules if module.name == code.main]
+    return b"".join(main).decode("utf-8", "replace")
 
 
-# --- the same as services, and as workers with a subdomain of their own
+# --- the same as services
 
 
 def _service(call: Call) -> Reply:
@@ -183,45 +172,6 @@ def _service(call: Call) -> Reply:
     times = {"created_on": timestamp(worker.created), "modified_on": timestamp(worker.modified)}
     environment = {"environment": "production", "script": _shown(worker), **times}
     return Reply({"id": worker.name, "default_environment": environment, **times})
-
-
-def _workers(call: Call) -> Reply:
-    page = Page.of(call.request.arguments(), default=10, largest=100, code=10021)
-    rows = call.storage.db.execute(_SELECT + "ORDER BY workers.number").fetchall()
-    return page.reply([_Worker(*row) for row in rows], _new_view)
-
-
-def _get_new(call: Call) -> Reply:
-    return Reply(_new_view(_worker(call)))
-
-
-def _change_new(call: Call) -> Reply:
-    worker = _worker(call)
-    body = object_of(call.request, 10021)
-    worker_settings.change(call.storage, worker.name, body)
-    subdomain = body.get("subdomain")
-    if isinstance(subdomain, dict):
-        worker_settings.show_at_subdomain(call.storage, worker.name, subdomain)
-    return Reply(_new_view(_worker(call)))
-
-
-def _new_view(worker: _Worker) -> dict[str, Any]:
-    settings = json.loads(worker.settings)
-    return {
-        "id": worker.tag,
-        "name": worker.name,
-        "created_on": timestamp(worker.created),
-        "updated_on": timestamp(worker.modified),
-        "logpush": bool(settings.get("logpush", False)),
-        "observability": settings.get("observability") or {"enabled": False},
-        "references": {},
-        "subdomain": {
-            "enabled": bool(worker.enabled),
-            "previews_enabled": bool(worker.previews),
-        },
-        "tags": settings.get("tags", []),
-        "tail_consumers": settings.get("tail_consumers") or [],
-    }
 
 
 # --- workers.dev
@@ -233,8 +183,10 @@ def visited(storage: Storage, host: str) -> Response | None:
     name, dot, rest = host.partition(".")
     if not dot or subdomain is None or rest != f"{subdomain}.{worker_settings.DOMAIN}":
         return None
-    row = storage.db.execute("SELECT enabled FROM workers WHERE name = ?", (name,)).fetchone()
-    if row is None or not row[0]:
+    row = storage.db.execute(
+        "SELECT 1 FROM workers WHERE name = ? AND enabled AND deployed <> ''", (name,)
+    ).fetchone()
+    if row is None:
         return _page(404, f"No Worker of this fake account is shown at {host}.")
     return _page(
         501,
@@ -252,27 +204,8 @@ def _page(status: int, text: str) -> Response:
 def _delete(call: Call) -> Reply:
     worker = _worker(call)
     if call.request.arguments().get("force") != "true":
-        if queues.consumed_by(call.storage, worker.name):
-            raise Refusal(
-                400,
-                10064,
-                "Cannot delete this Worker as it is a consumer for a Queue. "
-                "Remove it from the Queue's consumers first, then delete it.",
-            )
-        callers = [
-            caller
-            for caller in worker_bindings.bound_workers(call.storage, "service", worker.name)
-            if caller != worker.name
-        ]
-        if callers:
-            # Clients look for the words; nobody has confirmed the code.
-            raise Refusal(
-                400,
-                10064,
-                "Cannot delete this Worker as it is still referenced by service bindings in Workers: "
-                f"{', '.join(callers)}. Remove the bindings first, or delete it with force.",
-            )
-    _discard(call.storage, worker.tag)
+        worker_removal.check_unused(call.storage, worker.name)
+    worker_removal.remove(call.storage, worker.tag)
     return Reply(None)
 
 
@@ -306,27 +239,12 @@ def _inventory(storage: Storage) -> Iterable[InventoryItem]:
         yield InventoryItem("worker", *row)
 
 
-def _discard(storage: Storage, id: str) -> None:
-    db = storage.db
-    for (name,) in db.execute("SELECT name FROM workers WHERE tag = ?", (id,)).fetchall():
-        db.execute(
-            "DELETE FROM worker_modules WHERE version IN (SELECT id FROM worker_versions WHERE script = ?)",
-            (name,),
-        )
-        for table in ("worker_versions", "worker_bindings", "worker_deployments"):
-            db.execute(f"DELETE FROM {table} WHERE script = ?", (name,))  # noqa: S608 (our words)
-        queues.set_producer(storage, name, ())
-        db.execute("DELETE FROM queue_consumers WHERE script = ?", (name,))
-        db.execute("DELETE FROM workers WHERE name = ?", (name,))
-
-
 _ALL = "@/workers/scripts"
 _ONE = f"{_ALL}/*"
-_NEW = "@/workers/workers"
 _SERVICE = "@/workers/services/*"
 PRODUCT = Product(
     kind="worker",
-    tables=(*worker_versions.TABLES, worker_settings.TABLE),
+    tables=(*worker_versions.TABLES, worker_settings.TABLE, worker_assets.TABLE),
     routes=(
         Route("GET", _ALL, _list, writes=False),
         Route("GET", "@/workers/scripts-search", _search, writes=False),
@@ -339,15 +257,14 @@ PRODUCT = Product(
         Route("GET", f"{_ONE}/references", _references, writes=False),
         Route("GET", _SERVICE, _service, writes=False),
         Route("DELETE", _SERVICE, _delete),
-        Route("GET", _NEW, _workers, writes=False),
-        Route("GET", f"{_NEW}/*", _get_new, writes=False),
-        Route("PATCH", f"{_NEW}/*", _change_new),
-        Route("DELETE", f"{_NEW}/*", _delete),
         Route("GET", "@/workers/tails/by-consumer/*", _nothing, writes=False),
         Route("GET", "@/workers/durable_objects/namespaces", _nothing, writes=False),
+        *worker_assets.ROUTES,
+        *worker_beta.ROUTES,
         *worker_settings.ROUTES,
+        *worker_tails.ROUTES,
         *worker_versions.ROUTES,
     ),
     inventory=_inventory,
-    discard=_discard,
+    discard=worker_removal.remove,
 )
