@@ -28,7 +28,7 @@ _MOST_ROUNDS = 10
 
 class R2Bucket(AccountResource, kind="r2", name_rule=NameRule(max=63)):
     """
-    An R2 bucket; it is destroyed with all objects in it.
+    An R2 bucket; it is destroyed with all objects in it, its custom domains and its event notifications.
 
     Keys are text of 1 to 1024 bytes, values bytes of up to 5 GiB (the fake takes 300 MiB).
 
@@ -110,7 +110,7 @@ class R2Bucket(AccountResource, kind="r2", name_rule=NameRule(max=63)):
         await api.call("PATCH", self._path, headers={"cf-r2-storage-class": wanted})
 
     async def _destroy(self, api: Api) -> None:
-        for _ in range(_MOST_ROUNDS):  # something may still write while it is emptied
+        for number in range(_MOST_ROUNDS):  # something may still write while it is emptied
             try:
                 await api.delete(self._path)
                 return
@@ -118,6 +118,8 @@ class R2Bucket(AccountResource, kind="r2", name_rule=NameRule(max=63)):
                 if error.status != 409:
                     raise
             await self._empty(api)
+            if number:
+                await self._detach(api)
         await api.delete(self._path)
 
     async def _empty(self, api: Api) -> None:
@@ -125,6 +127,15 @@ class R2Bucket(AccountResource, kind="r2", name_rule=NameRule(max=63)):
         for page in await api.pages(path, per_page=_PER_PAGE):
             if page:
                 await api.call("DELETE", path, [found["key"] for found in page])
+
+    async def _detach(self, api: Api) -> None:
+        """Remove what else holds a bucket that is empty; a token may well lack the right to ask for it before."""
+        domains = f"{self._path}/domains/custom"
+        for domain in (await api.find(domains) or {}).get("domains", ()):
+            await api.delete(f"{domains}/{domain['domain']}")
+        notifications = f"/event_notifications/r2/{self.name}/configuration"
+        for queue in (await api.find(notifications) or {}).get("queues", ()):
+            await api.delete(f"{notifications}/queues/{queue['queueId']}")
 
     @classmethod
     async def _names(cls, api: Api) -> Iterable[str]:
