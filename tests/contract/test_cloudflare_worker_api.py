@@ -367,7 +367,7 @@ def test_a_worker_that_others_call_goes_after_them_or_by_force(api: Api) -> None
     status, code, message = api.refusal("DELETE", API)
     callers = api.result("GET", f"{API}/references")["services"]["incoming"]
 
-    assert (status, code) == (400, 10064)
+    assert (status, code) == (400, 10142)
     assert "still referenced by service bindings in Workers: caller" in message
     assert [caller["name"] for caller in callers] == ["caller"]
     api.result("DELETE", API, query="force=true")

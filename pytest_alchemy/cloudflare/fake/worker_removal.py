@@ -27,10 +27,10 @@ def check_unused(storage: Storage, script: str) -> None:
         if caller != script
     ]
     if callers:
-        # Clients look for the words; nobody has confirmed the code.
         raise _refused(
             "it is still referenced by service bindings in Workers: "
-            f"{', '.join(callers)}. Remove the bindings first, or delete it with force."
+            f"{', '.join(callers)}. Remove the bindings first, or delete it with force.",
+            code=10142,
         )
     places = [
         document.name.rpartition(" ")[2]
@@ -61,5 +61,5 @@ def remove(storage: Storage, tag: str) -> None:
         remove_all_of(storage, f"worker/{name}")
 
 
-def _refused(why: str) -> Refusal:
-    return Refusal(400, 10064, f"Cannot delete this Worker as {why}")
+def _refused(why: str, code: int = 10064) -> Refusal:
+    return Refusal(400, code, f"Cannot delete this Worker as {why}")
