@@ -141,6 +141,7 @@ class DeadStage:
         self._driver = BlockingDriver()
         self._state: StageState | None = None
         self._books: list[_Book] = []
+        self._referred: dict[tuple[object, ...], Resource] = {}
         self._journals: dict[str, FileJournal] = {}
         self._past = Past()
 
@@ -321,17 +322,11 @@ class DeadStage:
         entry.replaced = entry.key in scope.owned  # there are two generations of it
         scope.owned[entry.key] = entry
         book.entries[intent.seq] = entry
+        self._referred.setdefault(_told_apart(entry.reference()), resource)
         return entry
 
     def _resolve(self, reference: dict[str, Any]) -> Resource:
-        for book in self._books:
-            header = book.said.header
-            if (header.app, header.stage) != (reference["app"], reference["stage"]):
-                continue
-            for entry in book.entries.values():
-                if entry.reference() == reference:
-                    return entry.resource
-        raise LookupError(reference["key"])
+        return self._referred[_told_apart(reference)]  # a KeyError is the LookupError of what is not there
 
     def _end(self, lock: StageLock, *, clean: bool) -> None:
         for journal in self._journals.values():
@@ -419,14 +414,20 @@ def _may_appear(failure: Failure) -> bool:
     return isinstance(failure.error, MayStillAppearError) and clock.now() < failure.error.until
 
 
+def _told_apart(reference: dict[str, Any]) -> tuple[object, ...]:
+    """Return what tells the resource of *reference* from all others, as the key of a dict."""
+    path = tuple(reference["path"])
+    return reference["app"], reference["stage"], path, reference["key"], reference["name"]
+
+
 def _scope_at(book: _Book, place: tuple[str, ...]) -> Scope:
     """Return the scope at *place*, made if need be, inside the entries and scopes around it."""
     if place not in book.scopes:
         parent = _scope_at(book, place[:-1]) if place else None
         last = place[-1] if place else ""
-        entries = parent.entries() if parent else ()
-        owner = next((e for e in entries if e.own_part == last), None)
-        if owner is not None:
+        kind, _, id = last.removesuffix(":").partition("-")
+        owner = parent.owned.get((kind, id)) if parent else None
+        if isinstance(owner, Entry) and owner.own_part == last:
             book.scopes[place] = owner.own_scope()
         else:
             book.scopes[place] = Scope(book.stage, parent=parent, name=last.strip(":"), place=place)
