@@ -22,6 +22,7 @@ import fake
 import micro
 import programs
 import runs
+import sealing
 import watchdog
 from figures import Figure, table, tell
 
@@ -34,6 +35,7 @@ ROOMS: dict[str, tuple[Callable[[int], Iterator[Figure]], int, int]] = {
     "fake": (fake.figures, 40, 10),
     "command": (command.figures, 9, 3),
     "programs": (programs.figures, 7, 3),
+    "sealing": (sealing.figures, 9, 3),
     "watchdog": (watchdog.figures, 20, 5),
     "runs": (runs.figures, 40, 3),
 }

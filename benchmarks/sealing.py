@@ -1,21 +1,21 @@
 """
-What a secret costs: ``python benchmarks/sealing.py [--rounds N]``.
+What a secret costs: what a secret property adds to a create, after the first secret of the process.
 
-One line per figure with its goal; exits with 1 if one is missed. The figure is what a secret property adds to a
-create, in CPU time, after the first secret of the process, which also pays for the library and for stretching the
-password. Both kinds are measured in turns, and recorded in a real file.
+The first one also pays for the library and for stretching the password. Both kinds are measured in turns, in CPU time,
+and recorded in a real file.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import statistics
-import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from figures import Figure
 
 from pytest_alchemy import Resource, Secret, alchemy
 from pytest_alchemy.records import StageOpened
@@ -50,23 +50,18 @@ class Keeper(Resource):
     def destroy(self) -> None: ...
 
 
-def main() -> int:
-    """Measure, tell the figures, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9, help="rounds of each figure (default: 9)")
-    rounds = parser.parse_args().rounds
+def figures(rounds: int) -> Iterator[Figure]:
+    """Yield what a secret costs, medians of *rounds*."""
     with tempfile.TemporaryDirectory() as folder:
         scope = lasting_scope(Path(folder))
         start = time.process_time()
         scope.create(Keeper("first", token=alchemy.secret("the first one")))
-        print(
-            f"      (the first secret of a process: {(time.process_time() - start) * 1e3:.0f} ms)"
-        )
-        sealing = [secrets(scope) - plain(scope) for _ in range(rounds)]
-        opening = [opened(scope) for _ in range(rounds)]
-    met = tell("recording one more secret property", statistics.median(sealing) * 1e3)
-    met &= tell("comparing it with its record", statistics.median(opening) * 1e3)
-    return 0 if met else 1
+        first = (time.process_time() - start) * 1e3
+        sealing = statistics.median(secrets(scope) - plain(scope) for _ in range(rounds)) * 1e3
+        opening = statistics.median(opened(scope) for _ in range(rounds)) * 1e3
+    note = f"the first one of a process: {first:.0f} ms"
+    yield Figure("recording one more secret property", sealing, "ms", GOAL, note=note)
+    yield Figure("comparing a secret with its record", opening, "ms", GOAL)
 
 
 def lasting_scope(folder: Path) -> Scope:
@@ -108,14 +103,3 @@ def opened(scope: Scope) -> float:
     for _ in range(1000):
         assert sealer.unseal((), "keeper-a", recorded) == declared
     return (time.process_time() - start) / 1000
-
-
-def tell(what: str, result: float) -> bool:
-    """Print one figure; True if it meets the goal."""
-    met = result <= GOAL
-    print(f"{'ok  ' if met else 'MISS'}  {what}: {result:.4f} ms (at most {GOAL} ms)")
-    return met
-
-
-if __name__ == "__main__":
-    sys.exit(main())
