@@ -326,7 +326,8 @@ class DeadStage:
         return entry
 
     def _resolve(self, reference: dict[str, Any]) -> Resource:
-        return self._referred[_told_apart(reference)]  # a KeyError is the LookupError of what is not there
+        # The KeyError of what is not there is a LookupError.
+        return self._referred[_told_apart(reference)]
 
     def _end(self, lock: StageLock, *, clean: bool) -> None:
         for journal in self._journals.values():

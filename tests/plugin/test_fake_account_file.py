@@ -41,10 +41,11 @@ def test_workers_a_server_and_later_processes_see_one_account(
     pytester.makepyfile(TESTS)
     with serving("--account", str(file)) as (_, told):
         monkeypatch.setenv("SERVED", told["url"])
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # others take most of the time
         before.namespace("made-over-http")
 
         result = pytester.runpytest_subprocess(
-            "-n2", "--dist=each", "-rP", f"--alchemy-fake-account={file}"
+            "-palchemy", "-pxdist", "-n2", "--dist=each", "-rP", f"--alchemy-fake-account={file}"
         )
 
     result.assert_outcomes(passed=4)
