@@ -44,7 +44,8 @@ class Alchemy:
         Args:
             app: Name of the application.
             stage: The environment; by default ``--stage``, else ``ALCHEMY_STAGE``, else the user's name.
-            profile: The credentials; by default ``--profile``, else ``ALCHEMY_PROFILE``, else ``default``.
+            profile: The credentials; by default ``--profile``, else ``ALCHEMY_PROFILE``, else ``default``. A
+                resource may have its own.
             phase: ``up`` (the default) makes what is declared; ``read`` gives back what is recorded and calls
                 nothing; ``destroy`` destroys the stage and ends the program.
             destroy_strategy: ``sequential`` (the default) or ``parallel``.

@@ -346,12 +346,7 @@ class LastingScope(RecordedScope):
                 self._give_up(entry, old)
                 raise
             self._linked(entry)
-            try:
-                await (self._adopt(entry, driver) if there else lifecycle.make(entry, driver))
-            except BaseException:
-                if entry.status is DESTROYED:  # what exists turned out not to be ours
-                    self._give_up(entry, old)
-                raise
+            await (self._adopt(entry, driver) if there else lifecycle.make(entry, driver))
         finally:
             entry.end()
         if old is not None:
