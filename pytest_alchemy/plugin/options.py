@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -145,6 +145,15 @@ OPTIONS: tuple[Option, ...] = (
     ),
 )
 
+_USERS_FOLDERS = (
+    "ALCHEMY_STATE_HOME",
+    "XDG_STATE_HOME",
+    "HOME",
+    "USERPROFILE",
+    "LOCALAPPDATA",
+)
+"""The variables from which the place of the user's key follows."""
+
 _BY_NAME = {option.name: option for option in OPTIONS}
 
 
@@ -167,6 +176,7 @@ class Options:
         durations: How many of the slowest creates and destroys to show, 0 for all, or None.
         fake_account: Path of the file-backed fake account, absolute, or None for one in memory.
         no_sigterm: True if SIGTERM is to be left alone.
+        environment: Where the user's own folders are, as it was before the first test (`state.keys.remember`).
     """
 
     def __init__(
@@ -185,6 +195,7 @@ class Options:
         durations: int | None = None,
         fake_account: Path | None = None,
         no_sigterm: bool = False,
+        environment: Mapping[str, str | None] | None = None,
     ) -> None:
         self.project_name: Final = project_name
         self.root: Final = root
@@ -199,6 +210,7 @@ class Options:
         self.durations: Final = durations
         self.fake_account: Final = fake_account
         self.no_sigterm: Final = no_sigterm
+        self.environment: Final = environment or {}
 
     @property
     def app(self) -> str:
@@ -242,6 +254,7 @@ class Options:
             durations=_number(config, "alchemy_durations"),
             fake_account=_path(config, "alchemy_fake_account"),
             no_sigterm=_switch(config, "alchemy_no_sigterm"),
+            environment={name: os.environ.get(name) for name in _USERS_FOLDERS},
         )
 
 

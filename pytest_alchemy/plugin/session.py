@@ -24,6 +24,7 @@ from pytest_alchemy.settings import Settings
 from pytest_alchemy.shared import SharedScope
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.board import Board
+from pytest_alchemy.state.keys import remember
 from pytest_alchemy.teardown import Failure, Outcome
 
 from .asynctests import TEST_SCOPE, companions
@@ -59,6 +60,7 @@ class Session:
     """
 
     def __init__(self, config: pytest.Config, options: Options) -> None:
+        remember(options.environment)
         self.config, self.options = config, options
         given: dict[str, Any] | None = getattr(config, "workerinput", {}).get("alchemy")
         self.worker: str = getattr(config, "workerinput", {}).get("workerid", "main")

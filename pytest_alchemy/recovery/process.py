@@ -76,7 +76,8 @@ def reap_in_process(
 def environment() -> dict[str, str]:
     """Return the environment of a process that is not to be killed together with a CI job's others."""
     kept = {name: value for name, value in os.environ.items() if name not in _TRACKERS}
-    return {**kept, HOME_VARIABLE: state_home()}  # to find that out takes a while
+    # A test may have changed what it follows from.
+    return {**kept, HOME_VARIABLE: state_home()}
 
 
 class Watch:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from typing import Final
@@ -22,6 +23,7 @@ HOME_VARIABLE: Final = "ALCHEMY_STATE_HOME"
 """Environment variable that names another folder for the key."""
 
 _SIZE = 32
+_begin: dict[str, str | None] = {}
 _PATIENCE = 2.0  # a key that is just being made where links are missing is whole within this time
 
 
@@ -55,14 +57,45 @@ def user_key() -> bytes:
     return key
 
 
+@cache
 def state_home() -> str:
-    """Return the folder of the key, as the environment says it now; it need not exist."""
-    chosen = os.environ.get(HOME_VARIABLE)
-    if not chosen:
-        from platformdirs import user_state_dir
+    """
+    Return the folder of the key; it need not exist, and nothing is made.
 
-        chosen = user_state_dir("pytest-alchemy", appauthor=False)
-    return os.path.abspath(os.path.expanduser(chosen))
+    The environment counts as it is at the first call, or as `remember` was told that it had been.
+    """
+    now = {name: os.environ.get(name) for name in _begin}
+    if now != _begin:
+        _set(_begin)
+    try:
+        chosen = os.environ.get(HOME_VARIABLE)
+        if not chosen:
+            from platformdirs import user_state_dir
+
+            chosen = user_state_dir("pytest-alchemy", appauthor=False)
+        return os.path.abspath(os.path.expanduser(chosen))
+    finally:
+        if now != _begin:
+            _set(now)
+
+
+def remember(environment: Mapping[str, str | None]) -> None:
+    """
+    Let the folder of the key follow from *environment*, whatever tests do to the real one; nothing is looked up yet.
+
+    Args:
+        environment: The variables that decide where it is, as they were before the first test; None for unset.
+    """
+    _begin.clear()
+    _begin.update(environment)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _make_folder(folder: str) -> None:

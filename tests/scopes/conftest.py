@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_alchemy.state.keys import user_key
+from tests.support.user import forget_user
 
 from .things import World, new_world
 
@@ -31,4 +31,4 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def this_users_key() -> None:
     """Look the key up again: a run inside an earlier test of this process had a home of its own."""
-    user_key.cache_clear()
+    forget_user()

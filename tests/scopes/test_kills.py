@@ -14,8 +14,8 @@ import pytest
 from pytest_alchemy import alchemy
 from pytest_alchemy.errors import StageDestroyed
 from pytest_alchemy.programs.commandline import CommandLine, commanded
-from pytest_alchemy.state.keys import user_key
 from tests.engine.doomed import DIES_AT, WORLD
+from tests.support.user import forget_user
 
 from .doomed import deploy
 
@@ -69,7 +69,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for shape in ("update", "replace", "adopt"):
         folders[shape] = folder = tmp_path_factory.mktemp(shape)
         (folder / "things").mkdir()
-        user_key.cache_clear()  # a run inside an earlier test had a home of its own
+        forget_user()  # a run inside an earlier test had a home of its own
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(WORLD, str(folder))
             deploy(folder / "state", shape, 1)

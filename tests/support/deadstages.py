@@ -23,6 +23,7 @@ from pytest_alchemy.state.folders import JOURNALS, LOCK, Root
 from pytest_alchemy.state.journal import FileJournal
 from pytest_alchemy.state.keys import HOME_VARIABLE, user_key
 from pytest_alchemy.state.stagestate import load_stage, publish
+from tests.support.user import forget_user
 
 DAY = 24 * 3600.0
 OTHER_KEY = b"o" * 32
@@ -227,10 +228,10 @@ def name_of(
 def graveyard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Graveyard]:
     """Return a project in which nothing has happened yet; its user is a new one."""
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
-    user_key.cache_clear()
+    forget_user()
     before = list(sys.path), dict(sys.modules), os.getcwd()
     yield Graveyard(tmp_path / "project")
-    user_key.cache_clear()
+    forget_user()
     sys.path[:] = before[0]
     for name in set(sys.modules) - set(before[1]):
         if name.partition("_")[0] == "kinds":

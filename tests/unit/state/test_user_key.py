@@ -13,7 +13,8 @@ import pytest
 from pytest_alchemy.errors import KeyFileError
 from pytest_alchemy.state import keys
 from pytest_alchemy.state.disk import disk
-from pytest_alchemy.state.keys import state_home, user_key
+from pytest_alchemy.state.keys import remember, state_home, user_key
+from tests.support.user import forget_user
 from tests.unit.state.samples import child
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs what only POSIX systems have")
@@ -24,9 +25,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Ask for the key as a new process does, in a place of its own."""
     home = tmp_path / "deep" / "state"
     monkeypatch.setenv("ALCHEMY_STATE_HOME", str(home))
-    user_key.cache_clear()
+    forget_user()
     yield home
-    user_key.cache_clear()
+    forget_user()
 
 
 @posix
@@ -46,7 +47,7 @@ def test_a_key_is_random_and_for_its_user_alone(home: Path) -> None:
 
 def test_the_key_of_an_earlier_process_is_used_again() -> None:
     first = user_key()
-    user_key.cache_clear()
+    forget_user()
 
     assert user_key() == first
 
@@ -61,9 +62,23 @@ def test_the_environment_counts_as_it_was_at_first_use(
     assert not (tmp_path / "another").exists()
 
 
+def test_what_the_environment_was_at_the_beginning_counts_and_nothing_is_made_for_it(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember({"ALCHEMY_STATE_HOME": None, "HOME": str(tmp_path), "XDG_STATE_HOME": None})
+    monkeypatch.delenv("HOME")
+
+    found = state_home()
+
+    assert found.startswith(str(tmp_path))
+    assert not os.path.exists(found)
+    assert "HOME" not in os.environ
+    assert os.environ["ALCHEMY_STATE_HOME"] == str(home)
+
+
 def test_two_users_have_two_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = user_key()
-    user_key.cache_clear()
+    forget_user()
     monkeypatch.setenv("ALCHEMY_STATE_HOME", str(tmp_path / "another"))
 
     assert user_key() != first
@@ -137,7 +152,7 @@ def test_a_key_that_another_process_made_first_is_taken(
 def test_a_key_that_others_may_use_is_refused(home: Path, mode: int) -> None:
     user_key()
     (home / "key").chmod(mode)
-    user_key.cache_clear()
+    forget_user()
 
     with pytest.raises(KeyFileError) as caught:
         user_key()
@@ -167,7 +182,7 @@ def test_a_key_that_is_a_link_is_refused(home: Path, tmp_path: Path, dangling: b
 @posix
 def test_a_key_of_another_user_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user_key()
-    user_key.cache_clear()
+    forget_user()
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
 
     with pytest.raises(KeyFileError, match="belongs to user"):
