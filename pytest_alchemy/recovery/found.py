@@ -13,7 +13,8 @@ from pytest_alchemy.records import Deferred, KindSeen, Live, StageOpened
 from pytest_alchemy.recovery.foreign import ForeignStore, first_lines
 from pytest_alchemy.recovery.reapable import is_living, lives, why_not_in
 from pytest_alchemy.state.filestore import FileStore
-from pytest_alchemy.state.folders import Root
+from pytest_alchemy.state.folders import LOCK, Root
+from pytest_alchemy.state.locks import is_held, read_holder
 from pytest_alchemy.state.stagestate import Book, StageState, load_stage
 
 
@@ -120,14 +121,25 @@ def look_at(folder: Path, key: bytes, choice: Choice) -> FoundStage | None:
     try:
         state, foreign = _read(folder, key)
     except AlchemyError as error:
-        why_not = "its owner lives" if living else str(error)
+        why_not = _who_lives(folder) if living else str(error)
         return replace(unread, why_not=why_not, damaged=not living)
     if not folder.is_dir():
         return None
     found = _described(unread, state) if state.books else unread
     found = replace(found, foreign=foreign, imports=tuple(_imports(state)) if foreign else ())
-    why_not = "its owner lives" if living else why_not_in(state, foreign=True)
+    why_not = _who_lives(folder) if living else why_not_in(state, foreign=True)
     return replace(found, why_not=why_not or _not_chosen(found, choice))
+
+
+def _who_lives(folder: Path) -> str:
+    """Return who holds the stage in *folder*, in words that follow its name: its owner, or who cleans up after that."""
+    headers = _headers(folder)
+    holder = read_holder(folder / LOCK)
+    owners = {header.owner for header in headers}
+    ends_with_its_run = bool(headers) and all(header.ephemeral for header in headers)
+    if ends_with_its_run and holder and holder.pid not in owners and is_held(folder / LOCK):
+        return f"{holder} is cleaning it up"
+    return "its owner lives"
 
 
 def living_runs(root: Path) -> set[str]:

@@ -27,6 +27,15 @@ from pytest_alchemy.state.locks import Holder, StageLock
 from tests.support.deadstages import DAY, OTHER_KEY, Graveyard
 from tests.unit.cloudflare.scopes import open_scope
 
+WAITS = """
+import time
+
+def wait():
+    (HERE / "waits").touch()
+    give_up = time.monotonic() + 60
+    while not (HERE / "answer").exists() and time.monotonic() < give_up:
+        time.sleep(0.01)
+"""
 PLACE = (":test_a.py::test_one",)
 COMMAND = [sys.executable, "-m", "pytest_alchemy"]
 
@@ -167,7 +176,7 @@ def test_a_damaged_stage_ends_with_exit_code_1_when_it_was_to_be_cleaned(
 
 
 def test_a_stage_of_a_living_process_is_left_alone(graveyard: Graveyard) -> None:
-    lock = StageLock(graveyard.bury("a") / LOCK)
+    lock = StageLock(graveyard.bury("a", owner=os.getpid()) / LOCK)
     lock.acquire(Holder.this_process())
 
     result = sweep(graveyard, "--yes")
@@ -560,3 +569,25 @@ def test_a_stage_with_nothing_but_what_is_forgotten_goes(graveyard: Graveyard) -
     assert first.output.startswith("FORGOTTEN deferred <lambda>() in ")
     assert second.output.startswith("Nothing to destroy ")
     assert not folder.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="starts a process that waits for a signal")
+def test_a_stage_that_is_just_being_cleaned_up_says_by_whom(graveyard: Graveyard) -> None:
+    waiting = "def destroy(self):\n        wait()"
+    kinds = graveyard.kinds.read_text().replace("def destroy(self):", waiting)
+    graveyard.kinds.write_text(kinds + WAITS)
+    folder = graveyard.bury("a")
+    command = [sys.executable, "-m", "pytest_alchemy.recovery", "5", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as reaper:
+        graveyard.wait_for("waits")
+
+        listed, swept = sweep(graveyard), sweep(graveyard, "--yes")
+
+        (graveyard.path / "answer").touch()
+        assert reaper.wait(60) == 0
+
+    holder = Holder.this_process()
+    said = f"left alone, {holder.user} (process {reaper.pid} on {holder.host}) is cleaning it up\n"
+    assert said in listed.output
+    assert (swept.exit_code, said in swept.output) == (0, True)
+    assert graveyard.left == []

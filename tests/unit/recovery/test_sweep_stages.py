@@ -36,7 +36,7 @@ def swept(graveyard: Graveyard, choice: Choice | None = None) -> list[Outcome]:
 @pytest.fixture
 def owner(graveyard: Graveyard) -> Iterator[StageLock]:
     """A living owner of a stage with one file."""
-    lock = StageLock(graveyard.bury("a") / LOCK)
+    lock = StageLock(graveyard.bury("a", owner=os.getpid()) / LOCK)
     lock.acquire(Holder.this_process())
     yield lock
     lock.release()
@@ -105,7 +105,7 @@ def test_what_belongs_to_a_living_process_is_left_alone(
 
 
 def test_an_owner_that_came_after_the_listing_is_left_alone(graveyard: Graveyard) -> None:
-    folder = graveyard.bury("a")
+    folder = graveyard.bury("a", owner=os.getpid())
     listed = find(Sweep(graveyard.root))
     lock = StageLock(folder / LOCK)
     lock.acquire(Holder.this_process())
