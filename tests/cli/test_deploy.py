@@ -6,11 +6,11 @@ import json
 import os
 import pty
 import re
-import resource
 import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 from pytest_alchemy import clock
 from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.keys import HOME_VARIABLE
+from tests.support.limits import limit_files, obey_permissions
 
 COMMAND = [sys.executable, "-m", "pytest_alchemy"]
 
@@ -660,27 +661,13 @@ def test_both_generations_of_what_was_replaced_are_destroyed_with_the_stage(
     assert project.left == []
 
 
-def obeying_permissions() -> None:
-    """Let the superuser obey permissions, as everybody else does."""
-    import ctypes
-
-    dac_override, dac_read_search, drop = 1, 2, 24
-    for capability in (dac_override, dac_read_search):
-        ctypes.CDLL(None).prctl(drop, capability, 0, 0, 0)
-
-
-def short_of_room() -> None:
-    """Let no file grow beyond what the first resources need."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
-
-
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_called(
     project: Project,
 ) -> None:
     project.write('app.create(Fixed("a"))')
     project.path.chmod(0o555)
 
-    result = project.deploy(preexec_fn=obeying_permissions if os.geteuid() == 0 else None)
+    result = project.deploy(preexec_fn=obey_permissions if os.geteuid() == 0 else None)
     project.path.chmod(0o755)
 
     assert result.returncode == 1
@@ -695,7 +682,7 @@ def test_a_full_disk_stops_it_and_leaves_the_state_true(
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # it would write there, too
     project.write('for number in range(20): app.create(Fixed(f"f{number}"))')
 
-    full = project.deploy(preexec_fn=short_of_room)
+    full = project.deploy(preexec_fn=partial(limit_files, 4000))
     left = project.left
     again = project.deploy()
 

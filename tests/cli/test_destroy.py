@@ -10,6 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from pytest_alchemy.state.backup import MOST, back_up, backups_of
 from pytest_alchemy.state.folders import LOCK
 from pytest_alchemy.state.locks import Holder, StageLock
 from tests.support.deadstages import OTHER_KEY, Graveyard, name_of
+from tests.support.limits import limit_files, obey_permissions
 
 COMMAND = [sys.executable, "-m", "pytest_alchemy"]
 LASTING: dict[str, Any] = {"run": "", "ephemeral": False, "expires": 0.0}
@@ -48,8 +51,10 @@ def destroy(graveyard: Graveyard, *words: str) -> Result:
     return CliRunner().invoke(main, ["destroy", *words], prog_name="alchemy")
 
 
-def run(graveyard: Graveyard, *words: str) -> subprocess.CompletedProcess[str]:
-    """Call the command in a process of its own."""
+def run(
+    graveyard: Graveyard, *words: str, limited: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Call the command in a process of its own, which *limited* makes short of something."""
     return subprocess.run(
         [*COMMAND, *words],
         cwd=graveyard.path,
@@ -57,6 +62,7 @@ def run(graveyard: Graveyard, *words: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=60,
         stdin=subprocess.DEVNULL,
+        preexec_fn=limited,
     )
 
 
@@ -392,3 +398,59 @@ def test_an_empty_stage_is_gone_as_well(graveyard: Graveyard) -> None:
     assert result.exit_code == 0
     assert result.output.endswith("Nothing was in it; shop/pr-7 is gone\n")
     assert not folder.exists()
+
+
+def test_without_room_for_the_copy_nothing_is_called(
+    graveyard: Graveyard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # it would write there, too
+    folder = deploy(graveyard, "a", "b")
+
+    full = run(graveyard, "destroy", "--stage=pr-7", "--force", limited=partial(limit_files, 500))
+    left = graveyard.left
+    again = run(graveyard, "destroy", "--stage=pr-7", "--force")
+
+    assert full.returncode == 1
+    assert text(full.stderr, graveyard) == (
+        "Error: /.alchemy/.backups/shop/pr-7/*/.journal/main.jsonl cannot be used: file too large.\n"
+        "Make it writable for this user, or choose another place for .alchemy.\n"
+    )
+    assert left == ["a", "b"]
+    assert again.returncode == 0, again.stderr
+    assert graveyard.left == []
+    assert len(backups_of(folder)) == 1  # none that is not whole
+
+
+def test_where_no_more_can_be_recorded_everything_is_destroyed_all_the_same(
+    graveyard: Graveyard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    folder = deploy(graveyard, "a", "b")
+    [journal] = (folder / ".journal").iterdir()
+    room = partial(limit_files, journal.stat().st_size + 10)
+
+    full = run(graveyard, "destroy", "--stage=pr-7", "--force", limited=room)
+
+    assert full.returncode == 0, full.stderr
+    assert graveyard.left == []
+    assert not folder.exists()
+
+
+def test_a_stage_that_cannot_be_written_is_left_as_it_is(graveyard: Graveyard) -> None:
+    deploy(graveyard, "a")
+    folders = [graveyard.root, *(path for path in graveyard.root.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o500)
+
+    refused = run(graveyard, "destroy", "--stage=pr-7", "--force", limited=obey_permissions)
+    for folder in folders:
+        folder.chmod(0o700)
+
+    assert refused.returncode == 1
+    assert text(refused.stderr, graveyard) == (
+        "Error: /.alchemy/.backups/shop/pr-7/* cannot be used: permission denied.\n"
+        "Make it writable for this user, or choose another place for .alchemy.\n"
+    )
+    assert graveyard.left == ["a"]
+    assert run(graveyard, "destroy", "--stage=pr-7", "--force").returncode == 0
+    assert graveyard.left == []
