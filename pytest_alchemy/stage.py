@@ -58,7 +58,7 @@ class Program:
         patron: Process id of the xdist controller that ends what this process leaves, 0 for none.
         diary: What is told of each thing that is made and unmade; None where nobody asks.
         progress: Called now and then during a long teardown, with what is destroyed, how much of it is gone, how much
-            there was, and for how many seconds it has been going on; None where nobody looks.
+            there was, for how many seconds it has been going on, and what it waits for; None where nobody looks.
         report: Folder for the report of the run, which whoever ends a killed run writes; empty if none is wanted.
         rootdir: Folder that the report names files relative to.
     """
@@ -68,7 +68,7 @@ class Program:
     folder: str = field(default_factory=os.getcwd)
     patron: int = 0
     diary: Diary | None = None
-    progress: Callable[[str, int, int, float], None] | None = None
+    progress: Callable[[str, int, int, float, str], None] | None = None
     report: str = ""
     rootdir: str = ""
 

@@ -152,7 +152,9 @@ class Teardown:
         self._started = clock.monotonic()
         self._deadline = self._started + (PATIENCE if timeout is None else timeout)
         self._tell_at = self._started + TELL_AFTER
-        self._alarm = Alarm(HOOK_CODE)
+        self._alarm = Alarm(HOOK_CODE, self._look)
+        self._here_now: Owned | None = None
+        self._running: dict[Any, Owned] = {}
         self._hangs_from: dict[Owned, float] = {}
         self._outcome = Outcome()
 
@@ -178,6 +180,7 @@ class Teardown:
 
     def _here(self, thing: Owned) -> Coroutine[Any, Any, Failure | None]:
         """Destroy *thing* in this thread."""
+        self._here_now = thing
         # Nobody waits for what is left by the last one.
         share = 1.0 if self._order.left <= 1 else 0.5
         return self._one(thing, self._driver, share=share, alarm=self._alarm)
@@ -300,6 +303,7 @@ class Teardown:
         return tuple(inside + outside)
 
     def _done(self, thing: Owned, failure: Failure | None) -> None:
+        self._here_now = None
         self._order.done(thing, gone=failure is None)
         now = clock.monotonic()
         if failure is None:
@@ -320,11 +324,19 @@ class Teardown:
         self._tell_at = now + took
         first = min(self._among, key=attrgetter("seq"))
         if (progress := first.scope.root.program.progress) is not None:
-            progress(first.scope.title, self._outcome.destroyed, len(self._among), took)
+            progress(
+                first.scope.title, self._outcome.destroyed, len(self._among), took, self._awaited()
+            )
+
+    def _awaited(self) -> str:
+        """Return what is being destroyed now, in a few words."""
+        awaited = [thing for thing in (*self._running.values(), self._here_now) if thing]
+        more = f" and {len(awaited) - 1} more" if len(awaited) > 1 else ""
+        return awaited[0].title + more if awaited else ""
 
     def _in_threads(self) -> None:
         threads = DaemonThreads()
-        running: dict[futures.Future[Failure | None], Owned] = {}
+        running: dict[futures.Future[Failure | None], Owned] = self._running
         ended: queue.SimpleQueue[futures.Future[Failure | None]] = queue.SimpleQueue()
         while self._order.left:
             while len(running) < AT_ONCE and (
@@ -366,7 +378,7 @@ class Teardown:
 
     async def _in_tasks(self) -> None:
         threaded = AsyncDriver(DaemonThreads())
-        running: dict[asyncio.Task[Failure | None], Owned] = {}
+        running: dict[asyncio.Task[Failure | None], Owned] = self._running
         try:
             while self._order.left:
                 while len(running) < AT_ONCE and (

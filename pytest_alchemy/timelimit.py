@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Self
 
@@ -24,13 +24,16 @@ class Alarm:
     Args:
         within: Code of functions: it rings only while one of them runs, so that an event loop that waits for
             something else is left alone. Empty for everywhere.
+        tick: Called in the main thread now and then, whatever that is doing.
 
     Attributes:
         until: The limit, a moment of `clock.monotonic`; None for no limit.
     """
 
-    def __init__(self, within: Collection[CodeType] = ()) -> None:
-        self._within = within
+    def __init__(
+        self, within: Collection[CodeType] = (), tick: Callable[[], object] = lambda: None
+    ) -> None:
+        self._within, self._tick = within, tick
         self.until: float | None = None
         self._before: Any = None
         self._armed = False
@@ -60,6 +63,7 @@ class Alarm:
             signal.signal(signal.SIGALRM, self._before)
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
+        self._tick()
         if self.until is not None and clock.monotonic() > self.until and self._is_within(frame):
             self.until = None
             raise TimeoutError("it took too long and was cut off")

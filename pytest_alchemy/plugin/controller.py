@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ from pytest_alchemy.report.facts import Fact
 
 from .leftovers import Leftovers
 from .options import Options
-from .progress import say
+from .progress import Bulletins, say
 from .reaping import Reaping
 from .reporting import Reporter
 from .signals import end_on_sigterm
@@ -50,6 +51,8 @@ class Controller:
         self._heard_until: dict[str, float] = {}
         self._ended: set[str] = set()
         self._leftovers: Leftovers | None = None
+        self._bulletins: Bulletins | None = None
+        self._files: list[str] = []
         self._finished = self._given_up = False
         reporter = Reporter(config, options, self._book, self._run.id, self._finish)
         config.pluginmanager.register(reporter, "alchemy_reporter")
@@ -61,7 +64,13 @@ class Controller:
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker which run it belongs to."""
         self._nodes[node.gateway.id] = node
-        node.workerinput["alchemy"] = {"run": self._run.id, "expires": self._run.expires}
+        file = f"{tempfile.gettempdir()}/pytest-alchemy-{self._run.id}-{node.gateway.id}"
+        self._files.append(file)
+        node.workerinput["alchemy"] = {
+            "run": self._run.id,
+            "expires": self._run.expires,
+            "progress": file if node.gateway.spec.popen else "",  # else it runs on another machine
+        }
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
@@ -74,8 +83,8 @@ class Controller:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a worker tells with the report of a test."""
         told = getattr(report, "alchemy", None)
-        if told:
-            self._leftovers = self._leftovers or Leftovers(self._options.root, self._run.id)
+        if told is not None:
+            self._get_ready()
             self._hear(report.node.gateway.id, told)
 
     @pytest.hookimpl(optionalhook=True)
@@ -91,6 +100,12 @@ class Controller:
         except KeyboardInterrupt:
             self._given_up = True
             raise
+
+    def _get_ready(self) -> None:
+        """Begin what a run with scopes needs; only the first call does anything."""
+        if self._leftovers is None:
+            self._leftovers = Leftovers(self._options.root, self._run.id)
+            self._bulletins = Bulletins(self._files, self._tell)
 
     def _hear(self, worker: str, told: dict[str, Any]) -> None:
         self._book.merge(told)
@@ -124,6 +139,8 @@ class Controller:
             self._given_up = True
             raise
         finally:
+            if self._bulletins:
+                self._bulletins.end()
             if self._given_up:
                 for fact in self._unfinished():
                     self._book.add(fact)

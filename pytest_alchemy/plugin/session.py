@@ -32,7 +32,7 @@ from .history import History
 from .leftovers import Leftovers
 from .marker import settings_for
 from .options import Options
-from .progress import say, teller
+from .progress import messenger, say, teller
 from .reporting import Reporter, sweep_command
 from .signals import end_on_sigterm
 from .stages import RUN, Stages
@@ -70,7 +70,7 @@ class Session:
         self.program = Program(
             patron=0 if self.worker == "main" else os.getppid(),
             diary=self._history,
-            progress=teller(config) if self.worker == "main" else None,
+            progress=messenger(given["progress"], self.worker) if given else teller(config),
             report=str(options.report or ""),
             rootdir=str(config.rootpath),
         )
@@ -369,6 +369,7 @@ class Hooks:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._announced = not hasattr(session.config, "workerinput")
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Start each test without a current scope, whatever the one before left."""
@@ -397,6 +398,9 @@ class Hooks:
         report = yield
         if report.when == "setup":
             item.stash[FAILED] = report.failed
+            if not self._announced:  # the controller gets ready as well
+                self._announced = True
+                report.alchemy = self._session.drain()  # type: ignore[attr-defined]  # as below
         elif report.when == "call":
             item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
         elif hasattr(self._session.config, "workerinput") and (facts := self._session.drain()):

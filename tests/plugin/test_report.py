@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
@@ -509,6 +513,144 @@ def test_a_long_teardown_tells_how_far_it_is(pytester: pytest.Pytester, world: W
     )
     assert not any("\r" in line or "\x1b" in line for line in loud.outlines)
     quiet.stdout.no_fnmatch_line("alchemy: *")
+
+
+IN_A_WORKER = """
+import time
+from kinds import HERE, File, Note
+
+class Slow(Note):
+    def destroy(self):
+        # It ends when the test has read in the terminal what it waits for.
+        give_up = time.monotonic() + 30
+        while not (HERE / "told").exists() and time.monotonic() < give_up:
+            time.sleep(0.05)
+
+def test_one(alchemy_scope):
+    alchemy_scope.create(File("first"))
+    alchemy_scope.create(Slow("slow"))
+    alchemy_scope.create(File("last"))
+"""
+IN_A_WORKER_AND_A_LOOP = IN_A_WORKER
+for plain, asynchronous in (
+    ("import time", "import asyncio, pytest, time"),
+    ("def destroy", "async def destroy"),
+    ("time.sleep(", "await asyncio.sleep("),
+    ("def test_one", "@pytest.mark.asyncio\nasync def test_one"),
+    ("alchemy_scope.create(", "await alchemy_scope.acreate("),
+):
+    IN_A_WORKER_AND_A_LOOP = IN_A_WORKER_AND_A_LOOP.replace(plain, asynchronous)
+AT_ONCE = """
+from pytest_alchemy import teardown
+from pytest_alchemy.plugin import progress
+
+teardown.TELL_AFTER, progress.LOOK_EVERY = 0.2, 0.05
+"""
+
+
+@pytest.mark.parametrize("program", [IN_A_WORKER, IN_A_WORKER_AND_A_LOOP], ids=["sync", "async"])
+@pytest.mark.parametrize("destroy", ["sequential", "parallel"])
+def test_a_worker_s_long_teardown_tells_how_far_it_is_while_it_lasts(
+    pytester: pytest.Pytester, world: World, destroy: str, program: str
+) -> None:
+    pytester.makeconftest(AT_ONCE)
+    pytester.makepyfile(test_long=program)
+    command = [sys.executable, "-m", "pytest", "-p", "alchemy", "-p", "no:cacheprovider"]
+
+    with subprocess.Popen(
+        [*command, "-p", "xdist", "-p", "asyncio", "-n1", f"--alchemy-destroy={destroy}"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as run:
+        assert run.stdout is not None
+        lines = []
+        for line in run.stdout:
+            lines.append(line)
+            if line.startswith("alchemy: "):
+                (pytester.path / "told").touch()
+
+    assert run.returncode == 0
+    told = [line for line in lines if line.startswith("alchemy: ")]
+    assert re.fullmatch(
+        r"alchemy: \[gw0\] shop/test-gw0-\w+/test_long.py::test_one: [12] of 3 destroyed after \d+ s, "
+        r"waiting for Slow 'slow'\n",
+        told[0],
+    )
+    assert not any("\r" in line or "\x1b" in line for line in lines)
+    assert len(told) < 10  # each time after twice as long
+    assert not list(
+        Path(tempfile.gettempdir()).glob(f"pytest-alchemy-{told[0].split('-')[2][:8]}*")
+    )
+
+
+def test_a_quiet_run_tells_nothing_of_a_worker_s_teardown_and_a_fast_one_writes_nothing(
+    pytester: pytest.Pytester, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(pytester.mkdir("tmp")))
+    pytester.makeconftest(
+        AT_ONCE.replace("0.2", "0.0")
+        + """
+import os
+from pathlib import Path
+from kinds import HERE, log
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workerinput"):
+        log(*(file.name for file in (HERE / "tmp").glob("pytest-alchemy-*")))
+"""
+    )
+    pytester.makepyfile(
+        """
+        from kinds import File
+
+        def test_one(alchemy_scope):
+            alchemy_scope.create(File("it"))
+        """
+    )
+
+    quiet = world.run_apart("-n1", "-q", plugins="xdist")
+    (pytester.path / "conftest.py").write_text(
+        (pytester.path / "conftest.py").read_text().replace("TELL_AFTER, ", "OTHER, ")
+    )
+    fast = world.run_apart("-n1", plugins="xdist")
+
+    quiet.stdout.no_fnmatch_line("alchemy: *")
+    fast.stdout.no_fnmatch_line("alchemy: *")
+    [slow_wrote, fast_wrote] = [
+        line for line in world.log if "db" not in line and "it" not in line.split()
+    ]
+    assert slow_wrote.startswith("pytest-alchemy-")
+    assert fast_wrote == ""
+    assert list((pytester.path / "tmp").glob("pytest-alchemy-*")) == []
+
+
+def test_a_single_slow_destroy_tells_that_it_is_waited_for(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makeconftest(AT_ONCE)
+    pytester.makepyfile(
+        test_long="""
+        import time
+        from kinds import File
+
+        class Slow(File):
+            def destroy(self):
+                time.sleep(1.0)  # a slow provider
+                super().destroy()
+
+        def test_one(alchemy_scope):
+            alchemy_scope.create(Slow("slow"))
+        """
+    )
+
+    result = world.run_apart("--color=no")
+
+    result.stdout.fnmatch_lines(
+        [
+            "alchemy: shop/test-main-*/test_long.py::test_one: 0 of 1 destroyed after 0 s, waiting for Slow 'slow'"
+        ]
+    )
+    assert world.left == []
 
 
 def test_a_long_reaping_tells_how_far_it_is(pytester: pytest.Pytester, world: World) -> None:

@@ -36,6 +36,13 @@ def test_without_a_limit_nothing_is_cut_off() -> None:
         assert not ticked.wait(0.6)
 
 
+def test_it_ticks_whatever_blocks_the_main_thread() -> None:
+    ticked = threading.Event()
+
+    with Alarm(tick=ticked.set):
+        assert ticked.wait(30)
+
+
 def test_the_timer_and_its_handler_are_given_back() -> None:
     before = signal.getsignal(signal.SIGALRM)
 
