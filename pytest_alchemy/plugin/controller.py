@@ -53,7 +53,7 @@ class Controller:
         self._leftovers: Leftovers | None = None
         self._bulletins: Bulletins | None = None
         self._files: list[str] = []
-        self._finished = self._given_up = False
+        self._finished = self._given_up = self._in_haste = False
         reporter = Reporter(config, options, self._book, self._run.id, self._finish)
         config.pluginmanager.register(reporter, "alchemy_reporter")
         config.add_cleanup(self._finish)
@@ -91,6 +91,10 @@ class Controller:
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         """Remember which test a worker died in."""
         self._died_in[report.node.gateway.id] = crashitem
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Hurry: Ctrl-C, a signal, or `pytest.exit` ends the run."""
+        self._in_haste = True
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self) -> Generator[None]:
@@ -142,8 +146,9 @@ class Controller:
             if self._bulletins:
                 self._bulletins.end()
             if self._given_up:
-                for fact in self._unfinished():
-                    self._book.add(fact)
+                for folder in self._folders("*"):
+                    for fact in _unfinished(folder, "the teardown was interrupted"):
+                        self._book.add(fact)
 
     def _reap_all(self) -> None:
         # On Ctrl-C xdist does not say which workers went down.
@@ -160,7 +165,7 @@ class Controller:
             self._count_unheard(fact)
             self._book.add(self._explained(fact))
         # Last, because the workers' resources may lie in the account that it holds. Its end is no accident.
-        for fact in self._results([self._submit(folder) for folder in shared]):
+        for fact in self._results([self._submit(folder) for folder in shared], to_the_end=True):
             self._count_unheard(fact)
             if fact.what == "kept":
                 fact = replace(fact, reason="something that is kept needs it")
@@ -185,33 +190,19 @@ class Controller:
         for worker in self._ended - unfinished:
             yield from self._folders(worker)
 
-    def _results(self, reaps: list[Reaping]) -> Iterator[Fact]:
+    def _results(self, reaps: list[Reaping], *, to_the_end: bool = False) -> Iterator[Fact]:
         give_up = clock.monotonic() + PATIENCE
+        to_the_end &= not self._in_haste
         for reap in reaps:
-            yield from reap.facts(give_up - clock.monotonic(), self._tell)
-
-    def _unfinished(self) -> Iterator[Fact]:
-        """Yield what is still there; whoever reaps it goes on without this process."""
-        from pytest_alchemy.recovery.found import Choice, look_at
-        from pytest_alchemy.state.keys import user_key
-
-        looked = (look_at(folder, user_key(), Choice()) for folder in self._folders("*"))
-        for found in filter(None, looked):
-            for thing in found.things:
-                yield Fact(
-                    what="unfinished",
-                    kind=thing.kind,
-                    id=thing.id,
-                    name=thing.name,
-                    scope=thing.scope,
-                    stage=found.stage,
-                    app=found.app,
-                    world=thing.world,
-                    test=thing.test,
-                    where=thing.where,
-                    at=thing.at,
-                    reason="the teardown was interrupted",
+            patience = give_up - clock.monotonic()
+            facts = reap.facts(patience, self._tell, to_the_end=to_the_end)
+            yield from facts
+            if reap.is_alive():
+                told = {fact.name for fact in facts}
+                left = _unfinished(
+                    reap.folder, "its destroy takes long and goes on without this run"
                 )
+                yield from (fact for fact in left if fact.name not in told)
 
     def _explained(self, fact: Fact) -> Fact:
         """Return *fact* with the test that its worker died in."""
@@ -233,3 +224,28 @@ class Controller:
         if folder not in self._reaps:
             self._reaps[folder] = Reaping(folder, PATIENCE)
         return self._reaps[folder]
+
+
+def _unfinished(folder: Path, reason: str) -> Iterator[Fact]:
+    """Yield what is still there in the stage's folder *folder*; whoever reaps it goes on without this process."""
+    from pytest_alchemy.recovery.found import Choice, look_at
+    from pytest_alchemy.state.keys import user_key
+
+    found = look_at(folder, user_key(), Choice())
+    if found is None:
+        return
+    for thing in found.things:
+        yield Fact(
+            what="unfinished",
+            kind=thing.kind,
+            id=thing.id,
+            name=thing.name,
+            scope=thing.scope,
+            stage=found.stage,
+            app=found.app,
+            world=thing.world,
+            test=thing.test,
+            where=thing.where,
+            at=thing.at,
+            reason=reason,
+        )

@@ -25,11 +25,14 @@ class Reaping(threading.Thread):
     Args:
         folder: The stage's folder.
         timeout: How long to wait for the stage's lock, in seconds.
+
+    Attributes:
+        folder: The stage's folder.
     """
 
     def __init__(self, folder: Path, timeout: float) -> None:
         super().__init__(name=f"alchemy-reap-{folder.name}", daemon=True)
-        self._folder, self._timeout = folder, timeout
+        self.folder, self._timeout = folder, timeout
         self._facts: list[Fact] = []
         self.start()
 
@@ -38,28 +41,39 @@ class Reaping(threading.Thread):
 
         with _at_once:
             started = clock.monotonic()
-            for line in reap_in_process(self._folder, self._timeout):
+            for line in reap_in_process(self.folder, self._timeout):
                 self._facts.append(self._fact(line, clock.monotonic() - started))
 
-    def facts(self, patience: float, tell: Callable[[str], None]) -> list[Fact]:
+    def facts(
+        self, patience: float, tell: Callable[[str], None], *, to_the_end: bool = False
+    ) -> list[Fact]:
         """
         Return what became of each thing so far.
 
         Args:
             patience: How long to wait for the end, in seconds.
             tell: What is told from time to time how far that is.
+            to_the_end: Wait longer than that while things are being destroyed: what hangs is cut off by then.
         """
         give_up = clock.monotonic() + patience
-        while self.is_alive() and (left := give_up - clock.monotonic()) > 0:
-            self.join(min(TELL_EVERY, left))
+        while self.is_alive():
+            left = give_up - clock.monotonic()
+            if left <= 0 and not (to_the_end and not self._waits):
+                break
+            self.join(min(TELL_EVERY, left) if left > 0 else TELL_EVERY)
             if self.is_alive():
                 gone = sum(1 for fact in self._facts if fact.what == "reaped")
                 tell(f"alchemy: {self._title}: {gone} destroyed so far")
         return list(self._facts)
 
     @property
+    def _waits(self) -> bool:
+        """Whether it is for what may still appear."""
+        return any(fact.what == "unfinished" for fact in self._facts)
+
+    @property
     def _title(self) -> str:
-        return f"{self._folder.parent.name}/{self._folder.name}"
+        return f"{self.folder.parent.name}/{self.folder.name}"
 
     def _fact(self, line: dict[str, Any], seconds: float) -> Fact:
         what, reason = line["what"], line["reason"]
@@ -71,7 +85,7 @@ class Reaping(threading.Thread):
                 errors=tuple(line.get("errors", ())),
                 **{"ended": clock.now(), **line["facts"]},
             )
-        app, stage = self._folder.parent.name, self._folder.name
+        app, stage = self.folder.parent.name, self.folder.name
         return Fact(
             what=what,
             reason=reason,

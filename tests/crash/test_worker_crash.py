@@ -232,6 +232,50 @@ def test_a_run_does_not_wait_for_ever_for_what_may_still_appear(
     assert not world.state.exists()
 
 
+def test_what_is_still_being_destroyed_when_the_run_ends_is_told(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makeconftest(
+        """
+        import pytest_alchemy.plugin.controller as controller
+
+        controller.PATIENCE = 1.5
+        """
+    )
+    pytester.makepyfile(
+        test_crash="""
+        import os
+        import time
+        from kinds import HERE, File, log
+
+        class Slow(File):
+            def destroy(self):
+                give_up = time.monotonic() + 60
+                while not (HERE / "answer").exists() and time.monotonic() < give_up:
+                    time.sleep(0.05)
+                super().destroy()
+
+        def test_dies(alchemy_scope):
+            alchemy_scope.create(File("first"))
+            alchemy_scope.create(Slow("slow"))
+            alchemy_scope.create(File("last"))
+            os._exit(1)
+        """
+    )
+
+    result = world.run_apart("-n1", "--max-worker-restart=0", plugins="xdist")
+
+    lines = section(result)
+    told = sorted(line.split(" (")[0] for line in lines if line.split()[0].isupper())
+    assert told[-2:] == ["UNFINISHED File first", "UNFINISHED Slow slow"]
+    assert "its destroy takes long and goes on without this run" in "\n".join(lines)
+    (pytester.path / "answer").touch()
+    give_up = time.monotonic() + 30
+    while world.state.exists() and time.monotonic() < give_up:
+        time.sleep(0.05)
+    assert world.left == []
+
+
 # xdist tells of a worker's end once as a rule, twice after an interrupt, and after an internal error never.
 TELLS = """
 import time

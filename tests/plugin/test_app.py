@@ -232,6 +232,82 @@ def test_what_hung_is_tried_no_second_time_and_keeps_nothing_else_from_being_des
     assert parts.left == ["stuck"]
 
 
+def test_what_hangs_of_what_all_share_is_cut_off_told_and_keeps_nothing_else_from_going(
+    pytester: pytest.Pytester, parts: World
+) -> None:
+    pytester.makeconftest(
+        """
+        import sys
+        from pytest_alchemy import teardown
+        from pytest_alchemy.plugin import controller
+
+        controller.PATIENCE = 0.1  # shorter than what hangs may take
+        teardown.HOOK_LIMIT = 1.0
+        """
+    )
+    pytester.makepyfile(
+        test_hung="""
+        import conftest
+        import time
+        from parts import File, log
+
+        class Hung(File):
+            def destroy(self):
+                log("hangs")
+                time.sleep(600)
+
+        def test_shared(alchemy_app):
+            alchemy_app.create(File("shared"))
+            alchemy_app.create(Hung("stuck"))
+        """
+    )
+
+    result = parts.run_apart("-n1", "--alchemy-leaks=fail", plugins="xdist")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    told = section(result)
+    assert told[0] == "2 created, 1 destroyed, 1 LEAKED in shop/test-*"
+    assert told[1].startswith("LEAKED Hung stuck")
+    assert "TimeoutError: it took too long and was cut off after 1 s" in told[3]
+    assert Counter(parts.log)["hangs"] == 1
+    assert parts.left == ["stuck"]
+
+
+def test_after_an_interrupt_nobody_waits_for_what_hangs_of_what_all_share(
+    pytester: pytest.Pytester, parts: World
+) -> None:
+    pytester.makeconftest(
+        """
+        from pytest_alchemy.plugin import controller
+
+        controller.PATIENCE = 0.5
+        """
+    )
+    pytester.makepyfile(
+        test_hung="""
+        import pytest
+        import time
+        from parts import File
+
+        class Hung(File):
+            def destroy(self):
+                time.sleep(600)
+
+        def test_shared(alchemy_app):
+            alchemy_app.create(Hung("stuck"))
+            raise KeyboardInterrupt
+        """
+    )
+
+    result = parts.run_apart("-n1", plugins="xdist")
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    told = section(result)
+    assert told[0] == "1 created, 0 destroyed, 1 unfinished, 0 leaked in shop/test-*"
+    assert told[1].startswith("UNFINISHED Hung stuck")
+    assert "its destroy takes long and goes on without this run" in told[3]
+
+
 def test_the_durations_of_what_is_shared_are_told(pytester: pytest.Pytester, parts: World) -> None:
     pytester.makepyfile(
         test_one="""
