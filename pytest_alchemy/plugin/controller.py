@@ -22,7 +22,7 @@ from .options import Options
 from .progress import Bulletins, say
 from .reaping import Reaping
 from .reporting import Reporter
-from .signals import end_on_sigterm
+from .signals import end_on_sigterm, notice_interrupts
 
 LIFETIME = 24 * 3600.0
 """How long anything of a run may still be wanted, in seconds: what is kept is kept for that long."""
@@ -54,8 +54,11 @@ class Controller:
         self._bulletins: Bulletins | None = None
         self._files: list[str] = []
         self._finished = self._given_up = self._in_haste = False
+        self._interrupts = 0
         reporter = Reporter(config, options, self._book, self._run.id, self._finish)
         config.pluginmanager.register(reporter, "alchemy_reporter")
+        # Before what it has to be there for: the last one is cleaned up first.
+        notice_interrupts(config, self._note_interrupt)
         config.add_cleanup(self._finish)
         if not options.no_sigterm:
             end_on_sigterm(config, wanted=self._uses_scopes)
@@ -104,6 +107,11 @@ class Controller:
         except KeyboardInterrupt:
             self._given_up = True
             raise
+
+    def _note_interrupt(self) -> None:
+        # No test runs here that could mean another one with it.
+        self._interrupts += 1
+        self._given_up |= self._interrupts > 1
 
     def _get_ready(self) -> None:
         """Begin what a run with scopes needs; only the first call does anything."""

@@ -1,4 +1,4 @@
-"""SIGTERM ends a run as Ctrl-C does: CI sends it to cancel a job, and Python would just die of it."""
+"""Ctrl-C, and SIGTERM, which ends a run as that does: CI sends it to cancel a job, and Python would just die of it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,34 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 EXIT_CODE = 143
 """Exit code of a run that SIGTERM ended: 128 and the signal's number, as shells have it."""
+
+
+def notice_interrupts(config: pytest.Config, note: Callable[[], object]) -> None:
+    """
+    Call *note* at every SIGINT until the end of the run, wherever that lands; what it does otherwise stays the same.
+
+    A KeyboardInterrupt that comes while pytest deals with another one may be seen by no hook at all.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        return
+
+    def handle(number: int, frame: FrameType | None) -> Any:
+        note()
+        return before(number, frame)
+
+    def restore() -> None:
+        if signal.getsignal(signal.SIGINT) is handle:
+            signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, handle)
+    config.add_cleanup(restore)
 
 
 def end_on_sigterm(config: pytest.Config, wanted: Callable[[], bool] = lambda: True) -> None:
