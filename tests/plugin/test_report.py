@@ -329,6 +329,55 @@ def test_a_folder_that_cannot_be_written_changes_nothing_else(
     ]
 
 
+FULL_AT_THE_END = """
+import pytest
+import resource
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish():
+    resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, resource.RLIM_INFINITY))
+    return (yield)
+"""
+
+
+@pytest.mark.parametrize(("leaks", "code"), [("fail", 1), ("warn", 0)])
+@pytest.mark.parametrize(
+    ("room", "refused", "written"),
+    [(100, "leaks.json", []), (10_000, "index.html", ["leaks.json", "leaks.xml"])],
+)
+def test_a_full_disk_is_named_and_changes_neither_the_report_s_lines_nor_the_exit_code(
+    pytester: pytest.Pytester,
+    world: World,
+    leaks: str,
+    code: int,
+    room: int,
+    refused: str,
+    written: list[str],
+) -> None:
+    pytester.makepyfile(test_leaky=LEAKY)
+    pytester.makeconftest(FULL_AT_THE_END.replace("{room}", str(room)))
+    command = [sys.executable, "-m", "pytest", "-p", "alchemy", "-p", "no:cacheprovider"]
+    out = pytester.path / "out"
+
+    # What it prints goes through a pipe, which is never full.
+    run = subprocess.run(
+        [*command, "--alchemy-report=out", f"--alchemy-leaks={leaks}", "--color=no"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert run.returncode == code
+    assert "2 created, 1 destroyed, 1 LEAKED" in run.stdout
+    assert "LEAKED File bad" in run.stdout
+    assert (
+        f"Report {out}/{refused} could not be written: file too large.\n"
+        "Name another folder with --alchemy-report.\n"
+    ) in run.stdout
+    assert sorted(file.name for file in out.iterdir()) == written
+
+
 def test_a_report_is_written_even_if_the_end_of_the_run_is_interrupted(
     pytester: pytest.Pytester, world: World
 ) -> None:

@@ -89,12 +89,28 @@ def test_stopping_at_the_first_failure_leaves_nothing(
     assert not world.state.exists()
 
 
+NO_HASTE = """
+from pytest_alchemy.plugin import session
+
+session.HASTE = 60.0
+"""
+"""Gives the teardown of an interrupted run the time that it may need on a busy machine."""
+
+NOR_IN_XDIST = """
+from xdist.workermanage import NodeManager
+
+NodeManager.EXIT_TIMEOUT = 60
+"""
+"""Lets xdist kill no worker before that."""
+
+
 @pytest.mark.parametrize(
     "ending", ["raise KeyboardInterrupt", "pytest.exit('enough', returncode=9)"]
 )
 def test_an_interrupt_ends_every_scope(
     pytester: pytest.Pytester, world: World, ending: str
 ) -> None:
+    pytester.makeconftest(NO_HASTE)
     pytester.makepyfile(
         f"""
         import pytest
@@ -128,6 +144,7 @@ def test_an_interrupt_ends_every_scope(
 def test_an_interrupt_beside_a_broken_fixture_leaves_nothing(
     pytester: pytest.Pytester, world: World
 ) -> None:
+    pytester.makeconftest(NO_HASTE)
     pytester.makepyfile(
         """
         import pytest
@@ -274,6 +291,7 @@ def test_a_teardown_that_takes_too_long_is_a_leak(pytester: pytest.Pytester, wor
 def test_a_destroy_that_was_interrupted_goes_on_at_the_end(
     pytester: pytest.Pytester, world: World
 ) -> None:
+    pytester.makeconftest(NO_HASTE)
     pytester.makepyfile(
         """
         from kinds import File, WORLD, log
@@ -336,6 +354,7 @@ def test_workers_that_are_stopped_leave_nothing(
 
 
 def test_an_interrupted_worker_leaves_nothing(pytester: pytest.Pytester, world: World) -> None:
+    pytester.makeconftest(NO_HASTE)
     pytester.makepyfile(
         """
         import pytest
@@ -361,6 +380,7 @@ def test_an_interrupted_worker_leaves_nothing(pytester: pytest.Pytester, world: 
 def test_ctrl_c_leaves_the_counts_of_all_workers_whole(
     pytester: pytest.Pytester, world: World
 ) -> None:
+    pytester.makeconftest(NO_HASTE + NOR_IN_XDIST)
     pytester.makepyfile(
         """
         import os
