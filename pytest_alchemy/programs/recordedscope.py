@@ -106,7 +106,7 @@ class RecordedScope(Scope):
     def _inner(self, part: str) -> RecordedScope:
         inside: Scope | None = None
         if _OWN_PART.fullmatch(part):
-            owner = next((e for e in self.entries() if e.own_part == part), None)
+            owner = self._owner_of(part)
             inside = owner.own_scope() if owner else None
         if inside is None:
             with self.root.lock:
@@ -116,6 +116,14 @@ class RecordedScope(Scope):
                     inside = self.children[part] = self.child(part, place=place, owner=self.owner)
         assert isinstance(inside, RecordedScope)
         return inside
+
+    def _owner_of(self, part: str) -> Entry | None:
+        """Return the entry whose own scope is at *part*."""
+        kind, _, id = part.rpartition(":")[0].partition("-")
+        newest = self.owned.get((kind, id))
+        if isinstance(newest, Entry) and newest.own_part == part:
+            return newest
+        return next((entry for entry in self.entries() if entry.own_part == part), None)
 
     def scope_of(self, entry: Entry) -> Scope:
         """Return a new scope for the children of *entry*."""
@@ -176,9 +184,9 @@ class RecordedScope(Scope):
         if (reference["app"], reference["stage"]) == (self.app, self.stage):
             scope = self.scope_at(tuple(reference["path"]))
             kind, _, id = reference["key"].partition("-")
-            for entry in scope.entries():
-                if entry.name == reference["name"]:
-                    return entry.resource
+            newest = scope.owned.get((kind, id))
+            if isinstance(newest, Entry) and newest.name == reference["name"]:
+                return newest.resource
             for live in self.recorded.generations(scope.place, kind, id):
                 if live.entry.name == reference["name"]:  # type: ignore[union-attr]  # resources only
                     recalled = scope.recall(live)

@@ -16,6 +16,7 @@ import msgspec
 
 from pytest_alchemy import clock
 from pytest_alchemy.errors import StateChangedError, StateFileError
+from pytest_alchemy.garbage import no_search
 from pytest_alchemy.records import Deferred, Intent, KindSeen, Live, Record, StageOpened, Vault
 from pytest_alchemy.state.document import Sheet, moment_in, normal, text_of, things_in
 from pytest_alchemy.state.fold import LiveState, fold
@@ -108,14 +109,14 @@ def load_stage(store: StateStore) -> StageState:
         JournalReadError: A journal is damaged, not of this user on this machine, or of a newer version.
         StateChangedError: It was opened or folded over and over while it was read.
     """
-    for _ in range(_TRIES):
-        before = store.epoch()
-        documents = store.documents()
-        segments = (
-            store.segments()
-        )  # after the documents: none of what was folded is missing in both
-        if store.epoch() == before:
-            return _loaded(documents, segments)
+    with no_search():
+        for _ in range(_TRIES):
+            before = store.epoch()
+            documents = store.documents()
+            # After the documents: none of what was folded is missing in both.
+            segments = store.segments()
+            if store.epoch() == before:
+                return _loaded(documents, segments)
     raise StateChangedError("The stage")
 
 

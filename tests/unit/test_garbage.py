@@ -1,0 +1,40 @@
+"""Reading without a search for garbage; the search itself is left as it was found."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from pytest_alchemy.garbage import no_search
+
+
+@pytest.fixture(autouse=True)
+def searching() -> Iterator[None]:
+    gc.enable()
+    yield
+    gc.enable()
+
+
+def test_nothing_is_searched_for_inside_and_again_afterwards() -> None:
+    with no_search():
+        assert not gc.isenabled()
+
+    assert gc.isenabled()
+
+
+def test_it_goes_on_also_after_an_error() -> None:
+    with pytest.raises(ValueError, match="damaged"), no_search():
+        raise ValueError("damaged")
+
+    assert gc.isenabled()
+
+
+def test_who_has_switched_it_off_finds_it_off() -> None:
+    gc.disable()
+
+    with no_search():
+        pass
+
+    assert not gc.isenabled()
