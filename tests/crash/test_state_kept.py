@@ -16,6 +16,7 @@ from pytest_alchemy.recovery.reapable import is_reapable, why_not_reapable
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.keys import user_key
 from pytest_alchemy.state.stagestate import load_stage
+from tests.support.user import forget_user
 from tests.support.world import World
 from tests.unit.state.samples import REPOSITORY
 
@@ -54,7 +55,11 @@ def stage(pytester: pytest.Pytester, world: World) -> Path:
 
 def key() -> bytes:
     """Return the key of the inner runs, whose home is a folder of their own."""
-    return user_key.__wrapped__()
+    forget_user()
+    try:
+        return user_key()
+    finally:
+        forget_user()
 
 
 def recover(folder: Path, *, days: float) -> list[dict[str, Any]]:
