@@ -42,6 +42,15 @@ def test_a_bad_token_is_refused(
     assert (status, code) == expected
 
 
+def test_an_object_called_like_the_upload_of_assets_needs_the_token(api: Api) -> None:
+    api.result("POST", "@/r2/buckets", {"name": "pictures"})
+    path = "@/r2/buckets/pictures/objects/workers/assets/upload"
+
+    refusal = api.refusal("PUT", path, body=b"1", headers={"authorization": "Bearer wrong"})
+
+    assert refusal[:2] == (401, 10000)
+
+
 def test_a_wrong_token_does_not_verify(api: Api) -> None:
     refusal = api.refusal("GET", "user/tokens/verify", headers={"authorization": "Bearer wrong"})
 

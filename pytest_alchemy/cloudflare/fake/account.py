@@ -240,7 +240,7 @@ class FakeAccount:
     def _answer(self, request: Request) -> Response:
         storage = self._current_storage()
         try:
-            if not request.path.startswith(_SIGNED) and not request.path.endswith(_ASSETS):
+            if not _HAS_OWN_SECRET.match(request.path):
                 identity.authorize(request, storage.identity)
             route, parts = _ROUTES.find(request.method, request.path)
             if parts and request.path.startswith(_ACCOUNTS):
@@ -269,8 +269,7 @@ class FakeAccount:
 
 _ACCOUNTS = "/client/v4/accounts/"
 # A signed address is a secret itself; an upload of assets carries the token of its session.
-_SIGNED = BASE_PATH + SIGNED_PATH
-_ASSETS = "/workers/assets/upload"
+_HAS_OWN_SECRET = re.compile(rf"{BASE_PATH}{SIGNED_PATH}|{_ACCOUNTS}[^/]+/workers/assets/upload\Z")
 
 
 def _close_in(pid: int, storage: Storage) -> None:
