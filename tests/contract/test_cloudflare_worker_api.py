@@ -151,6 +151,7 @@ def test_a_script_with_event_listeners_comes_back_as_it_is(api: Api, shape: str)
     [
         ({"body": b"x"}, "expected multipart/form-data, or a script as application/javascript"),
         (form({}, {"a.js": ""}), "metadata has to name a main_module or a body_part"),
+        (form({"body_part": ""}, {"a": ""}), "metadata has to name a main_module or a body_part"),
         (
             form({"main_module": "b.js"}, {"a.js": ""}),
             "No such module 'b.js': the upload holds a.js",

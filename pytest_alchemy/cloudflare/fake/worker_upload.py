@@ -157,7 +157,7 @@ def _object(part: Module | None, name: str) -> dict[str, Any]:
 def _main(metadata: dict[str, Any]) -> tuple[str, bool]:
     for key, has_modules in (("main_module", True), ("body_part", False)):
         main = metadata.get(key)
-        if isinstance(main, str):
+        if isinstance(main, str) and main:
             return main, has_modules
     if metadata.get("assets") or metadata.get("keep_assets"):
         return "", True
