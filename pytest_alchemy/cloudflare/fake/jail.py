@@ -247,7 +247,7 @@ class Jail:
         try:
             if content:
                 source.deserialize(content)
-            source.backup(self._db)
+            source.backup(self._db, progress=_refuse_to_wait)
         finally:
             source.close()
         self.changed = clock.now()
@@ -360,6 +360,12 @@ class Jail:
                     return len(sql[:position].encode())
             position = sql.find(token, position + 1)
         return 0
+
+
+def _refuse_to_wait(status: int, *_: int) -> None:
+    """End a copy into a database that stayed locked for `BUSY_SECONDS`; Python would try it again for ever."""
+    if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        raise sqlite3.OperationalError("database is locked")
 
 
 def _execute(db: sqlite3.Connection, statement: Statement) -> sqlite3.Cursor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -35,6 +37,30 @@ def test_an_error_of_the_storage_is_told_from_one_of_the_statement(tmp_path: Pat
 
     assert raised.value.ours is True
     assert str(raised.value) == "file is not a database: SQLITE_NOTADB"
+
+
+def test_a_restore_gives_up_when_another_process_holds_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_alchemy.cloudflare.fake.jail.BUSY_SECONDS", 0.01)
+    file = tmp_path / "orders.sqlite3"
+    file.touch()
+    with (
+        closing(Jail(f"file:{file}?mode=rw")) as jail,
+        closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other,
+    ):
+        jail.run([Statement("CREATE TABLE t (a)")])
+        other.execute("BEGIN IMMEDIATE")
+        lets_go = threading.Timer(10, other.execute, ["ROLLBACK"])  # or a failure would not end
+        lets_go.start()
+
+        with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+            jail.restore(b"")
+
+        lets_go.cancel()
+        lets_go.join()
+        other.execute("ROLLBACK")
+        assert jail.run([Statement("SELECT count(*) FROM t")])[0].rows == [[0]]
 
 
 @pytest.mark.parametrize(
