@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from pytest_alchemy.cloudflare.fake import FakeAccount
+from pytest_alchemy.cloudflare.fake import FakeAccount, d1_bookmarks
 from pytest_alchemy.cloudflare.fake.d1_bookmarks import MOST_KEPT
 from tests.unit.cloudflare.api import Api
 
@@ -114,6 +114,21 @@ def test_the_present_and_every_moment_with_a_bookmark_can_be_named_by_their_time
     assert api.query(id, "SELECT a FROM t") == [{"a": 1}]
 
 
+def test_what_changed_and_changed_back_was_something_else_in_between(api: Api, id: str) -> None:
+    api.query(id, "UPDATE t SET a = 5")
+    before = bookmark(api, id)
+    api.query(id, "UPDATE t SET a = 6")
+    moment = time.time()
+    api.query(id, "UPDATE t SET a = 5")
+
+    after = bookmark(api, id)
+
+    assert after > before
+    assert bookmark(api, id) == after
+    wanted = urlencode({"timestamp": at(moment)})
+    assert api.refusal("GET", f"{travel(id)}/bookmark", query=wanted)[:2] == (400, 7400)
+
+
 def test_a_moment_that_nobody_asked_for_is_refused_not_guessed(api: Api, id: str) -> None:
     moment = time.time()
     api.query(id, "INSERT INTO t VALUES (2)")
@@ -162,6 +177,24 @@ def test_old_bookmarks_end(api: Api, id: str) -> None:
         bookmark(api, id)
 
     assert api.refusal("POST", f"{travel(id)}/restore", {"bookmark": first})[:2] == (400, 7400)
+
+
+def test_bookmarks_of_a_large_database_end_sooner_but_a_restore_can_be_undone(
+    api: Api, id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(d1_bookmarks, "MOST_BYTES", 50_000)
+    api.query(id, "INSERT INTO t VALUES (zeroblob(20000))")
+    first = bookmark(api, id)
+    api.query(id, "INSERT INTO t VALUES (2)")
+    second = bookmark(api, id)
+    api.query(id, "INSERT INTO t VALUES (zeroblob(100000))")
+
+    answer = restore(api, id, bookmark=second)
+    restore(api, id, bookmark=answer["previous_bookmark"])
+
+    assert api.query(id, "SELECT length(a) AS n FROM t")[-1] == {"n": 100000}
+    for gone in (first, second):
+        assert api.refusal("POST", f"{travel(id)}/restore", {"bookmark": gone})[0] == 400
 
 
 def test_an_import_ends_with_a_bookmark_that_can_be_restored(api: Api) -> None:

@@ -21,9 +21,17 @@ TABLE = """CREATE TABLE IF NOT EXISTS d1_bookmarks (
 )"""
 MOST_KEPT = 64
 """Bookmarks of one database that are kept; older ones are invalid, as they are after 30 days for the real API."""
+MOST_BYTES = 64 * 1024 * 1024
+"""What the kept bookmarks of one database hold together, unless the last two need more: those undo a restore."""
 
-_HEADER = 100  # bytes of SQLite's own bookkeeping, which change without any change of the content
-_SELECT = "SELECT id, digest, changed, taken, content FROM d1_bookmarks WHERE database = ? "
+_SELECT = "SELECT id, digest, changed, taken FROM d1_bookmarks WHERE database = ? "
+_FORGET = """
+    DELETE FROM d1_bookmarks WHERE database = ? AND number IN (
+        SELECT number FROM (
+            SELECT number, row_number() OVER latest AS place, sum(length(content)) OVER latest AS size
+            FROM d1_bookmarks WHERE database = ? WINDOW latest AS (ORDER BY number DESC)
+        ) WHERE place > ? OR (place > 2 AND size > ?)
+    )"""
 
 
 class _Bookmark(NamedTuple):
@@ -31,22 +39,22 @@ class _Bookmark(NamedTuple):
     digest: str
     changed: float
     taken: float
-    content: bytes
 
 
 def bookmark(storage: Storage, database: str) -> str:
     """Return a bookmark of what *database* holds now: the last one, as long as nothing changed."""
-    content = storage.databases.open(database).content()
+    jail = storage.databases.open(database)
+    content = jail.content()
     changed, now = storage.databases.changed_at(database), clock.now()
-    digest = hashlib.md5(content[_HEADER:], usedforsecurity=False).hexdigest()
     last = _first(storage, database, "ORDER BY number DESC")
-    if last is not None and last.digest == digest:
+    # What changed and changed back was something else in between: a file counts its changes, memory only tells when.
+    if last is not None and last.digest == _digest(content) and jail.changed <= last.taken:
         storage.db.execute(
             "UPDATE d1_bookmarks SET taken = ? WHERE database = ? AND id = ?",
             (now, database, last.id),
         )
         return last.id
-    return _add(storage, database, _Bookmark("", digest, changed, now, content))
+    return _add(storage, database, content, changed, now)
 
 
 def _get(call: Call) -> Reply:
@@ -65,16 +73,18 @@ def _restore(call: Call) -> Reply:
         refuse_property("bookmark => Required, or a timestamp")
     if id is None:
         id = _at(call.storage, database, created, str(moment))
-    target = _first(call.storage, database, "AND id = ?", id) if isinstance(id, str) else None
+    target = call.storage.db.execute(
+        "SELECT content FROM d1_bookmarks WHERE database = ? AND id = ?", (database, str(id))
+    ).fetchone()
     if target is None:
         raise Refusal(400, 7400, f"Invalid bookmark: database {database} has no bookmark {id}")
     previous = bookmark(call.storage, database)
     jail = call.storage.databases.open(database)
-    jail.restore(target.content)
-    new = _Bookmark("", target.digest, jail.changed, clock.now(), jail.content())
+    jail.restore(target[0])
+    new = _add(call.storage, database, jail.content(), jail.changed, clock.now())
     return Reply(
         {
-            "bookmark": _add(call.storage, database, new),
+            "bookmark": new,
             "previous_bookmark": previous,
             "message": f"Restored database {database} from bookmark {id}.",
         }
@@ -121,20 +131,21 @@ def _moment(given: str) -> float:
         refuse_property("timestamp => Expected a moment as ISO 8601 tells it")
 
 
-def _add(storage: Storage, database: str, new: _Bookmark) -> str:
-    db = storage.db
+def _add(storage: Storage, database: str, content: bytes, changed: float, taken: float) -> str:
+    db, digest = storage.db, _digest(content)
     (number,) = db.execute("SELECT coalesce(max(number), 0) + 1 FROM d1_bookmarks").fetchone()
     # As with the real ones, sorting them sorts them by age.
-    id = f"{number:08x}-00000000-{int(new.taken):08x}-{new.digest}"
+    id = f"{number:08x}-00000000-{int(taken):08x}-{digest}"
     db.execute(
-        "INSERT INTO d1_bookmarks VALUES (?, ?, ?, ?, ?, ?, ?)", (number, database, id, *new[1:])
+        "INSERT INTO d1_bookmarks VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (number, database, id, digest, changed, taken, content),
     )
-    db.execute(
-        "DELETE FROM d1_bookmarks WHERE database = ? AND number NOT IN "
-        "(SELECT number FROM d1_bookmarks WHERE database = ? ORDER BY number DESC LIMIT ?)",
-        (database, database, MOST_KEPT),
-    )
+    db.execute(_FORGET, (database, database, MOST_KEPT, MOST_BYTES))
     return id
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _first(storage: Storage, database: str, condition: str, *values: Any) -> _Bookmark | None:
