@@ -9,6 +9,25 @@ from tests.unit.cloudflare.api import Api
 from tests.unit.cloudflare.scopes import open_scope
 
 
+def test_a_bucket_that_somebody_still_writes_to_goes_without_the_right_to_see_what_holds_it() -> (
+    None
+):
+    settings = Settings(app="shop", stage="test")
+    fake = account_for(settings).fake
+    assert fake is not None
+    scope = open_scope(settings)
+    bucket = scope.create(R2Bucket("pictures"))
+    bucket.put("a", b"1")
+    written_again = {"success": True, "errors": [], "messages": [], "result": []}
+    fake.fail(method="DELETE", path="/objects$", status=200, body=written_again)
+    fake.fail(method="GET", path="domains|notifications", status=403, times=None)
+
+    scope.destroy()
+
+    fake.clear_faults()
+    assert bucket.name not in {item.name for item in fake.inventory()}
+
+
 def test_a_bucket_goes_although_it_has_objects_domains_and_notifications() -> None:
     settings = Settings(app="shop", stage="test")
     fake = account_for(settings).fake
