@@ -11,14 +11,16 @@ from typing import Any, Self
 
 from pytest_alchemy.cloudflare.client import Api, Operation, run_hook
 from pytest_alchemy.cloudflare.errors import CloudflareError, QueueConsumedError
+from pytest_alchemy.cloudflare.r2 import FORBIDDEN, R2Bucket
 from pytest_alchemy.cloudflare.resource import AccountResource
 from pytest_alchemy.driver import refuse_in_coroutine
-from pytest_alchemy.names import NameRule
+from pytest_alchemy.names import NameRule, parse
 from pytest_alchemy.resource import output
 
 _ALL = "/queues"
 _PER_PAGE = 100
 _HAS_CONSUMER = 11004
+_STILL_NEEDED = 11005
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +155,29 @@ class Queue(AccountResource, kind="queue", name_rule=NameRule(max=63)):
         await api.call("PATCH", f"{_ALL}/{self.queue_id}", {"settings": settings})
 
     async def _destroy(self, api: Api) -> None:
-        if "queue_id" in self.__dict__ or await self._read(api):
-            await api.delete(f"{_ALL}/{self.queue_id}")
+        if not ("queue_id" in self.__dict__ or await self._read(api)):
+            return
+        path = f"{_ALL}/{self.queue_id}"
+        try:
+            await api.delete(path)
+        except CloudflareError as error:
+            if error.code != _STILL_NEEDED:
+                raise
+            await self._silence(api)
+            await api.delete(path)
+
+    async def _silence(self, api: Api) -> None:
+        """Remove the event notifications by which buckets hold it that may go later, if the token may."""
+        ours = parse(self.name)
+        try:
+            for name in await R2Bucket._names(api):
+                other = parse(name)
+                if ours and other and (other.app, other.run) == (ours.app, ours.run):
+                    rules = f"/event_notifications/r2/{name}/configuration/queues/{self.queue_id}"
+                    await api.delete(rules)
+        except CloudflareError as error:
+            if error.status not in FORBIDDEN:
+                raise
 
     @classmethod
     async def _names(cls, api: Api) -> Iterable[str]:

@@ -24,7 +24,8 @@ _ALL = "/r2/buckets"
 _PER_PAGE = 1000
 _BUCKET_NOT_FOUND = 10006
 _MOST_ROUNDS = 10
-_FORBIDDEN = (401, 403)
+FORBIDDEN = (401, 403)
+"""HTTP statuses of what the token may not do."""
 
 
 class R2Bucket(AccountResource, kind="r2", name_rule=NameRule(max=63)):
@@ -149,7 +150,7 @@ async def _allowed(api: Api, path: str, name: str) -> list[Any]:
     try:
         return (await api.find(path) or {}).get(name) or []
     except CloudflareError as error:
-        if error.status not in _FORBIDDEN:
+        if error.status not in FORBIDDEN:
             raise
         return []
 

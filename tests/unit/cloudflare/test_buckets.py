@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pytest_alchemy.cloudflare import Queue, R2Bucket
 from pytest_alchemy.cloudflare.account import account_for
 from pytest_alchemy.settings import Settings
@@ -28,12 +30,18 @@ def test_a_bucket_that_somebody_still_writes_to_goes_without_the_right_to_see_wh
     assert bucket.name not in {item.name for item in fake.inventory()}
 
 
-def test_a_bucket_goes_although_it_has_objects_domains_and_notifications() -> None:
+@pytest.mark.parametrize("kinds", [(Queue, R2Bucket), (R2Bucket, Queue)])
+def test_a_bucket_goes_although_it_has_objects_domains_and_notifications_and_the_queue_too(
+    kinds: tuple[type[Queue | R2Bucket], ...],
+) -> None:
     settings = Settings(app="shop", stage="test")
     fake = account_for(settings).fake
     assert fake is not None
     api, scope = Api(fake), open_scope(settings)
-    queue, bucket = scope.create(Queue("jobs")), scope.create(R2Bucket("pictures"))
+    made = {kind: scope.create(kind("one")) for kind in kinds}
+    queue, bucket = made[Queue], made[R2Bucket]
+    assert isinstance(queue, Queue)
+    assert isinstance(bucket, R2Bucket)
     domain = {"domain": f"{bucket.name}.example.com", "enabled": True, "zoneId": "0" * 32}
     api.result("POST", f"@/r2/buckets/{bucket.name}/domains/custom", domain)
     configuration = f"@/event_notifications/r2/{bucket.name}/configuration"
