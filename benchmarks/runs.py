@@ -57,9 +57,10 @@ def figures(rounds: int) -> Iterator[Figure]:
     """Yield the figures of whole runs; *rounds* is how often the runs of a comparison alternate."""
     yield from _entry()
     with tempfile.TemporaryDirectory() as name:
-        yield from _unused(Path(name), rounds)
-    with tempfile.TemporaryDirectory() as name:
-        yield from _scopes(Path(name), rounds)
+        ours = _environment(Path(name, "ours"), str(REPOSITORY))
+        bare = _environment(Path(name, "bare"), f"pytest=={version('pytest')}")
+        yield from _unused(Path(name), ours, bare, rounds)
+        yield from _scopes(Path(name), ours, rounds)
 
 
 def _entry() -> Iterator[Figure]:
@@ -71,21 +72,18 @@ def _entry() -> Iterator[Figure]:
     yield Figure("heavy modules loaded by it", len(heavy), "", 0, note=", ".join(heavy))
 
 
-def _unused(folder: Path, rounds: int) -> Iterator[Figure]:
+def _unused(folder: Path, ours: str, bare: str, rounds: int) -> Iterator[Figure]:
     """Yield what plain tests cost more if the plugin is installed, and if its dependencies are."""
-    tests = folder / "tests"
+    tests = folder / "unused"
     tests.mkdir()
     body = (
         f"def test_{number}() -> None:\n    assert {number} >= 0\n" for number in range(PLAIN_TESTS)
     )
     (tests / "test_plain.py").write_text("\n".join(body))
-    ours = _environment(folder / "ours", str(REPOSITORY))
-    bare = _environment(folder / "bare", f"pytest=={version('pytest')}")
     found = alternate(
         {
-            "installed": lambda: timed(*PYTEST, cwd=tests),
-            "turned off": lambda: timed(*PYTEST, "-p", "no:alchemy", cwd=tests),
-            "ours": lambda: timed(*PYTEST, cwd=tests, python=ours),
+            "installed": lambda: timed(*PYTEST, cwd=tests, python=ours),
+            "turned off": lambda: timed(*PYTEST, "-p", "no:alchemy", cwd=tests, python=ours),
             "bare": lambda: timed(*PYTEST, cwd=tests, python=bare),
         },
         rounds,
@@ -93,7 +91,7 @@ def _unused(folder: Path, rounds: int) -> Iterator[Figure]:
     what = f"{PLAIN_TESTS} plain tests, installed and unused"
     yield compared(f"{what}, against -p no:alchemy", found["installed"], found["turned off"], 1.02)
     yield compared(
-        f"{what}, against an environment with pytest alone", found["ours"], found["bare"], None
+        f"{what}, against an environment with pytest alone", found["installed"], found["bare"], None
     )
 
 
@@ -105,17 +103,19 @@ def _environment(folder: Path, package: str) -> str:
     return python
 
 
-def _scopes(folder: Path, rounds: int) -> Iterator[Figure]:
+def _scopes(folder: Path, ours: str, rounds: int) -> Iterator[Figure]:
     """Yield what a scope in every test costs a whole run, against a fixture that only yields."""
-    (folder / "conftest.py").write_text(_FIXTURES)
-    (folder / "kinds.py").write_text(_KINDS)
-    (folder / "pytest.ini").write_text("[pytest]\nalchemy_app = bench\n")
+    tests = folder / "scopes"
+    tests.mkdir()
+    (tests / "conftest.py").write_text(_FIXTURES)
+    (tests / "kinds.py").write_text(_KINDS)
+    (tests / "pytest.ini").write_text("[pytest]\nalchemy_app = bench\n")
     for fixture in ("plain", "alchemy_scope", "five"):
         body = (f"def test_{number}({fixture}): pass\n" for number in range(SCOPED_TESTS))
-        (folder / f"test_{fixture}.py").write_text("".join(body))
+        (tests / f"test_{fixture}.py").write_text("".join(body))
     found = alternate(
         {
-            fixture: lambda file=f"test_{fixture}.py": timed(*PYTEST, file, cwd=folder)
+            fixture: lambda file=f"test_{fixture}.py": timed(*PYTEST, file, cwd=tests, python=ours)
             for fixture in ("plain", "alchemy_scope", "five")
         },
         rounds,

@@ -50,11 +50,12 @@ class Entry(Turns):
         loop: The event loop its coroutines ran on, None for plain hooks.
         recorded: True if the journal names it; what dies with this process is not recorded.
         settled: False if a create was cut off, so that the provider may still finish it.
+        failed_inside: True once the create of something inside it failed.
         needed_by: What depends on it and still exists.
     """
 
     __slots__ = (
-        "_own_scope", "at", "key", "kind", "loop", "name", "needed_by", "needs", "parent",
+        "_own_scope", "at", "failed_inside", "key", "kind", "loop", "name", "needed_by", "needs", "parent",
         "profile", "props", "recorded", "resource", "scope", "seq", "settled", "status", "test", "where", "world",
     )  # fmt: skip
 
@@ -64,7 +65,7 @@ class Entry(Turns):
         self.key: tuple[str, str] | int = (kind.name, resource.id)
         self.status = CREATING
         self.loop: Loop | None = None
-        self.recorded = False
+        self.recorded = self.failed_inside = False
         self.settled = True
         self.world = ""
         self.where = resource._alchemy.where()
@@ -98,7 +99,7 @@ class Entry(Turns):
         entry.scope, entry.kind, entry.resource, entry.seq = scope, kind, resource, intent.seq
         entry.key = kind.name, resource.id
         entry.status = CREATED if created else FAILED
-        entry.settled, entry.recorded = settled, True
+        entry.settled, entry.recorded, entry.failed_inside = settled, True, False
         entry.name, entry.world, entry.profile = intent.name, intent.world, intent.profile
         if props is None:
             key = resource_key(kind.name, intent.id)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_lock = threading.Lock()
+_inside = 0
+_searched = True
 
 
 @contextmanager
@@ -15,10 +20,16 @@ def no_search() -> Iterator[None]:
     Each quarter that the heap grows by makes it look through all of it, the heap of the program included: reading
     a thousand records took ten times as long. What other threads drop meanwhile in cycles is found afterwards.
     """
-    searches = gc.isenabled()
-    gc.disable()
+    global _inside, _searched
+    with _lock:
+        if not _inside:
+            _searched = gc.isenabled()
+        _inside += 1
     try:
+        gc.disable()
         yield
     finally:
-        if searches:
-            gc.enable()
+        with _lock:
+            _inside -= 1
+            if _searched and not _inside:
+                gc.enable()

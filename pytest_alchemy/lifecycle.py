@@ -25,7 +25,7 @@ from pytest_alchemy.late import running_loop
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.retry import advise, is_taken
 from pytest_alchemy.secret import without_secrets
-from pytest_alchemy.values import Env, variables
+from pytest_alchemy.values import Env, same, variables
 
 if TYPE_CHECKING:
     import asyncio
@@ -292,7 +292,7 @@ def check_profile_stays(existing: Entry, resource: Resource) -> None:
 def _changed(existing: Entry, resource: Resource) -> list[str]:
     """Return the properties in which *resource* differs from what exists."""
     declared = Entry.props_of(resource)
-    return [name for name, value in declared.items() if existing.props.get(name) != value]
+    return [name for name, value in declared.items() if not same(existing.props.get(name), value)]
 
 
 def take_over(resource: Resource, existing: Entry) -> None:
@@ -303,8 +303,15 @@ def take_over(resource: Resource, existing: Entry) -> None:
             resource.__dict__[name] = existing.resource.__dict__[name]
 
 
-async def make(entry: Entry, driver: Driver) -> None:
-    """Create what *entry* stands for, whose intent is recorded."""
+async def make(entry: Entry, driver: Driver, *, in_doubt: bool = False) -> None:
+    """
+    Create what *entry* stands for, whose intent is recorded.
+
+    Args:
+        entry: What it is.
+        driver: How its hooks are called.
+        in_doubt: Whether an earlier create of it got no answer: what has its name may well be ours.
+    """
     try:
         _, entry.loop = await driver.call(_hook(entry, entry.resource, "create"))
         outputs: dict[str, Any] = {}
@@ -312,12 +319,14 @@ async def make(entry: Entry, driver: Driver) -> None:
             entry.kind.check_outputs(entry.resource)
             outputs = entry.outputs()
     except BaseException as error:
+        if entry.parent is not None:
+            entry.parent.failed_inside = True  # what its own create raises may be this error
         entry.settled = isinstance(error, Exception) and not isinstance(error, _NO_ANSWER)
         entry.loop = running_loop()
         error.add_note(
             f"while creating {entry.title}, named {entry.name}, declared at {entry.where}"
         )
-        if _is_somebody_elses(entry, error):
+        if not in_doubt and _is_somebody_elses(entry, error):
             error.add_note(f"{entry.name} exists already and is not ours: it is not recorded")
             disown(entry)
         else:
@@ -337,6 +346,8 @@ def _is_somebody_elses(entry: Entry, error: BaseException) -> bool:
     """
     if entry.scope.root.run is not None or "read" in entry.kind.hooks or not is_taken(error):
         return False
+    if entry.failed_inside:  # it may have been a child's name that was taken
+        return False
     inside = entry.opened_scope()  # what its create made is the way to the rest of it
     return inside is None or not any(inside.subtree())
 
@@ -348,10 +359,12 @@ def disown(entry: Entry) -> None:
     Raises:
         JournalWriteError: That could not be recorded.
     """
-    entry.scope.root.record(records.Destroyed(entry.seq))
-    entry.status = DESTROYED
-    entry.let_go()
-    entry.scope.forget(entry)
+    try:
+        entry.scope.root.record(records.Destroyed(entry.seq))
+    finally:
+        entry.status = DESTROYED
+        entry.let_go()
+        entry.scope.forget(entry)
 
 
 def made(entry: Entry, outputs: dict[str, Any], props: dict[str, Any] | None = None) -> None:

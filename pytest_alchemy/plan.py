@@ -6,6 +6,8 @@ import enum
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from pytest_alchemy.values import same
+
 Place = tuple[str, ...]
 
 
@@ -33,12 +35,10 @@ def changed(
     >>> changed({"a": 1, "gone": 2}, {"a": 1, "new": None}, lambda name: None)
     []
     """
-    if declared == recorded:
-        return []
     return [
         name
         for name, value in declared.items()
-        if (recorded[name] if name in recorded else default_of(name)) != value
+        if not same(recorded[name] if name in recorded else default_of(name), value)
     ]
 
 

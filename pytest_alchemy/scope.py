@@ -6,6 +6,7 @@ import contextvars
 import enum
 import functools
 import inspect
+import re
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from dataclasses import replace
 from operator import attrgetter
@@ -41,6 +42,10 @@ T = TypeVar("T")
 _before: contextvars.ContextVar[tuple[Scope | Entry | None, ...]] = contextvars.ContextVar(
     "alchemy_outer_scopes", default=()
 )
+
+
+OWN_PART = re.compile(r"[^:].*:\d*", re.DOTALL)
+"""The last part of the place of what a resource made inside itself: no nested scope's name has a colon."""
 
 
 class _State(enum.Enum):
@@ -319,6 +324,16 @@ class Scope:
             name_of = self.root.namer(self.place, kind.name, kind.name_rule).__call__
             self._names[kind] = name_of
         return name_of(id)
+
+    def owner_of(self, part: str) -> Entry | None:
+        """Return the entry here whose own scope is at *part*."""
+        if not OWN_PART.fullmatch(part):
+            return None
+        kind, _, id = part.rpartition(":")[0].partition("-")
+        newest = self.owned.get((kind, id))
+        if isinstance(newest, Entry) and newest.own_part == part:
+            return newest
+        return next((entry for entry in self.entries() if entry.own_part == part), None)
 
     def scope_of(self, entry: Entry) -> Scope:
         """Return a new scope for the children of *entry*."""

@@ -17,6 +17,7 @@ from pytest_alchemy.names import resource_key
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.store import SharedRecord, SharedStage
+from pytest_alchemy.values import same
 
 
 class SharedScope(Scope):
@@ -114,7 +115,7 @@ class SharedScope(Scope):
         self, resource: Resource, props: dict[str, Any], profile: str, where: str, test: str
     ) -> None:
         declared = Entry.props_of(resource)
-        changed = [name for name, value in declared.items() if props.get(name) != value]
+        changed = [name for name, value in declared.items() if not same(props.get(name), value)]
         if Entry.profile_of(self, resource) != profile:
             changed.append("profile")
         if changed:

@@ -97,6 +97,27 @@ def plain(value: Any) -> Any:
     return _plain_other(value)
 
 
+def same(one: Any, other: Any) -> bool:
+    """
+    Tell whether two pieces of plain data say the same; unlike in Python, a flag is no number.
+
+    >>> same([1, {"a": True}], [1, {"a": 1}]), same(1, 1.0)
+    (False, True)
+    """
+    if one != other:
+        return False
+    kind = one.__class__
+    if kind is str:
+        return True
+    if kind is bool or other.__class__ is bool:
+        return kind is other.__class__
+    if kind is list:
+        return all(map(same, one, other))
+    if kind is dict:
+        return all(same(value, other[name]) for name, value in one.items())
+    return True
+
+
 def referred(value: Any, found: list[Any]) -> None:
     """Append every resource that stands anywhere inside *value* to *found*."""
     kind = type(value)

@@ -48,7 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options; in an xdist controller, watch over the workers."""
     register(config)
     config.stash[OPTIONS] = Options.of(config)
-    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+    # xdist distributes nothing without processes to distribute to: ``--dist loadfile`` alone is a plain run.
+    distributes = config.getoption("dist", "no") != "no" and config.getoption("tx", None)
+    if distributes and not hasattr(config, "workerinput"):
         from .controller import Controller
 
         config.pluginmanager.register(

@@ -30,6 +30,9 @@ LIFETIME = 24 * 3600.0
 PATIENCE = 12.0
 """How long the end of a run waits for what is being reaped, in seconds; the reaping itself goes on after that."""
 
+_ENDS = (KeyboardInterrupt, pytest.exit.Exception)
+"""What ends a run early: Ctrl-C, and a signal that asks it to end."""
+
 
 class Controller:
     """
@@ -104,7 +107,7 @@ class Controller:
         """Leave to the watchdogs what is left when a second Ctrl-C comes."""
         try:
             return (yield)
-        except KeyboardInterrupt:
+        except _ENDS:
             self._given_up = True
             raise
 
@@ -147,16 +150,16 @@ class Controller:
         try:
             if not self._given_up:
                 self._reap_all()
-        except KeyboardInterrupt:
+        except _ENDS:
             self._given_up = True
             raise
         finally:
-            if self._bulletins:
-                self._bulletins.end()
             if self._given_up:
                 for folder in self._folders("*"):
                     for fact in _unfinished(folder, "the teardown was interrupted"):
                         self._book.add(fact)
+            if self._bulletins:
+                self._bulletins.end()
 
     def _reap_all(self) -> None:
         # On Ctrl-C xdist does not say which workers went down.
@@ -205,7 +208,9 @@ class Controller:
             patience = give_up - clock.monotonic()
             facts = reap.facts(patience, self._tell, to_the_end=to_the_end)
             yield from facts
-            if reap.is_alive():
+            if not reap.is_alive():  # what it told while it was looked at
+                yield from reap.facts(0.0, self._tell)[len(facts) :]
+            else:
                 told = {fact.name for fact in facts}
                 left = _unfinished(
                     reap.folder, "its destroy takes long and goes on without this run"

@@ -254,8 +254,13 @@ class Options:
             durations=_number(config, "alchemy_durations"),
             fake_account=_path(config, "alchemy_fake_account"),
             no_sigterm=_switch(config, "alchemy_no_sigterm"),
-            environment={name: os.environ.get(name) for name in _USERS_FOLDERS},
+            environment={name: _absolute(os.environ.get(name)) for name in _USERS_FOLDERS},
         )
+
+
+def _absolute(folder: str | None) -> str | None:
+    """Return *folder* as it is meant here: a test may change the working directory."""
+    return os.path.abspath(os.path.expanduser(folder)) if folder else folder
 
 
 def add_options(parser: pytest.Parser) -> None:

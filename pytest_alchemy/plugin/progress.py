@@ -26,7 +26,9 @@ def teller(config: pytest.Config) -> Progress:
 
     def tell(*how_far: *tuple[str, int, int, float, str]) -> None:
         if threading.current_thread() is threading.main_thread():
-            with suppress(RuntimeError):  # a hook of the user's was just printing itself
+            with suppress(
+                Exception
+            ):  # it may be called in the midst of anything, and nobody waits for it
                 say(config, _line(*how_far))
 
     return tell
@@ -74,9 +76,11 @@ class Bulletins(threading.Thread):
         self.start()
 
     def run(self) -> None:
+        from pytest_alchemy.errors import AlchemyError
+
         while not self._over.wait(LOOK_EVERY):
             for file in list(self._files):
-                with suppress(OSError):  # it tells of nothing long, as a rule
+                with suppress(OSError, AlchemyError):  # it tells of nothing long, as a rule
                     for line in self._news(file):
                         self._tell(line)
 
@@ -89,7 +93,9 @@ class Bulletins(threading.Thread):
                 os.unlink(file)
 
     def _news(self, file: str) -> list[str]:
-        with open(file, "rb") as stream:
+        from pytest_alchemy.state.disk import open_regular
+
+        with os.fdopen(open_regular(file, os.O_RDONLY), "rb") as stream:
             stream.seek(self._read[file])
             whole, end, _ = stream.read().rpartition(b"\n")
         self._read[file] += len(whole) + len(end)
@@ -97,8 +103,10 @@ class Bulletins(threading.Thread):
 
 
 def _line(what: str, gone: int, total: int, seconds: float, awaited: str) -> str:
+    from pytest_alchemy.report.texts import scrub
+
     waits = f", waiting for {awaited}" if awaited else ""
-    return f"alchemy: {what}: {gone} of {total} destroyed after {seconds:.0f} s{waits}"
+    return scrub(f"alchemy: {what}: {gone} of {total} destroyed after {seconds:.0f} s{waits}")
 
 
 def say(config: pytest.Config, text: str) -> None:

@@ -13,6 +13,9 @@ from pytest_alchemy.report.facts import Fact
 TELL_EVERY = 3.0
 """How often it is told how far a reaping is that is waited for, in seconds."""
 
+NO_NEWS = 90.0
+"""How long nothing may be heard of a reaping that is waited for, in seconds: a hook is cut off after 30 s."""
+
 _at_once = threading.BoundedSemaphore(4)
 
 
@@ -53,12 +56,15 @@ class Reaping(threading.Thread):
         Args:
             patience: How long to wait for the end, in seconds.
             tell: What is told from time to time how far that is.
-            to_the_end: Wait longer than that while things are being destroyed: what hangs is cut off by then.
+            to_the_end: Wait longer than that while things are being destroyed, unless nothing is heard for `NO_NEWS`.
         """
-        give_up = clock.monotonic() + patience
+        give_up, news = clock.monotonic() + patience, -1
         while self.is_alive():
-            left = give_up - clock.monotonic()
-            if left <= 0 and not (to_the_end and not self._waits):
+            now = clock.monotonic()
+            if news != len(self._facts):
+                news, silent_from = len(self._facts), now + NO_NEWS
+            left = give_up - now
+            if left <= 0 and not (to_the_end and not self._waits and now < silent_from):
                 break
             self.join(min(TELL_EVERY, left) if left > 0 else TELL_EVERY)
             if self.is_alive():

@@ -234,6 +234,8 @@ class LastingScope(RecordedScope):
         resource._alchemy.owner = entry
         if not first:
             lifecycle.check_profile_stays(entry, resource)
+            if entry.recorded:  # what is only planned has no world yet
+                lifecycle.check_world(entry, resource)
         elif Entry.profile_of(self, resource) != entry.profile:
             self.change_profile(entry, resource)
         else:
@@ -304,15 +306,14 @@ class LastingScope(RecordedScope):
         older = self.recorded.older(self.place, entry.kind.name, entry.id)
         self.recorded.shield(older)  # for as long as what replaces it does not exist
         await self._clear_inside(entry, driver)
-        entry.settled = (
-            True  # what may still appear is made again under the name that its record has
-        )
+        in_doubt = not entry.settled
+        entry.settled = True  # what may still appear is made again under the name of its record
         await lifecycle.unmake(entry, driver)
         _forget_outputs(resource)
         entry.become(resource)
         lifecycle.record_intent(entry)
         self._linked(entry)
-        await lifecycle.make(entry, driver)
+        await lifecycle.make(entry, driver, in_doubt=in_doubt)
         self.recorded.unshield(older)
         return resource
 

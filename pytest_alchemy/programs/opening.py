@@ -113,7 +113,7 @@ def open_stage(choice: Choice) -> Application:
         )
         if mapping != kept and wishes.phase == "up" and not wishes.plan_only:
             stage.open()
-        stage.guard(mapping, user_stage())
+        stage.guard(mapping, user_stage() if mapping else "")
         stage.use_password(choice.password, state.vault)
         recorded = _recorded(state, stage, choice)
     except BaseException:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterable
 from functools import cached_property
@@ -26,12 +25,9 @@ from pytest_alchemy.plan import Step
 from pytest_alchemy.programs.recorded import LastingEntry, Recorded, own_part
 from pytest_alchemy.records import Deferred, Intent, Live, ProfileChanged
 from pytest_alchemy.resource import Resource
-from pytest_alchemy.scope import Scope
+from pytest_alchemy.scope import OWN_PART, Scope
 from pytest_alchemy.settings import Strategy
 from pytest_alchemy.teardown import Outcome, Teardown
-
-_OWN_PART = re.compile(r"[^:].*:\d*", re.DOTALL)
-"""The last part of the place of what a resource made inside itself: no nested scope's name has a colon."""
 
 
 class RecordedScope(Scope):
@@ -105,8 +101,8 @@ class RecordedScope(Scope):
 
     def _inner(self, part: str) -> RecordedScope:
         inside: Scope | None = None
-        if _OWN_PART.fullmatch(part):
-            owner = self._owner_of(part)
+        if OWN_PART.fullmatch(part):
+            owner = self.owner_of(part)
             inside = owner.own_scope() if owner else None
         if inside is None:
             with self.root.lock:
@@ -116,14 +112,6 @@ class RecordedScope(Scope):
                     inside = self.children[part] = self.child(part, place=place, owner=self.owner)
         assert isinstance(inside, RecordedScope)
         return inside
-
-    def _owner_of(self, part: str) -> Entry | None:
-        """Return the entry whose own scope is at *part*."""
-        kind, _, id = part.rpartition(":")[0].partition("-")
-        newest = self.owned.get((kind, id))
-        if isinstance(newest, Entry) and newest.own_part == part:
-            return newest
-        return next((entry for entry in self.entries() if entry.own_part == part), None)
 
     def scope_of(self, entry: Entry) -> Scope:
         """Return a new scope for the children of *entry*."""

@@ -262,7 +262,8 @@ class DeadStage:
         )
         if run is None:
             state = self.read()
-            stage.guard(state.header.profiles if state.header else {}, user_stage())
+            mapping = state.header.profiles if state.header else {}
+            stage.guard(mapping, user_stage() if mapping else "")
             stage.use_password(self._password or os.environ.get(PASSWORD_VARIABLE), state.vault)
         return (opened := _Book(book, stage))
 
@@ -426,9 +427,8 @@ def _scope_at(book: _Book, place: tuple[str, ...]) -> Scope:
     if place not in book.scopes:
         parent = _scope_at(book, place[:-1]) if place else None
         last = place[-1] if place else ""
-        kind, _, id = last.removesuffix(":").partition("-")
-        owner = parent.owned.get((kind, id)) if parent else None
-        if isinstance(owner, Entry) and owner.own_part == last:
+        owner = parent.owner_of(last) if parent else None
+        if owner is not None:
             book.scopes[place] = owner.own_scope()
         else:
             book.scopes[place] = Scope(book.stage, parent=parent, name=last.strip(":"), place=place)

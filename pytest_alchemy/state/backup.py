@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_alchemy import clock
-from pytest_alchemy.errors import AlchemyError, StateFolderError
+from pytest_alchemy.errors import StateFolderError
 from pytest_alchemy.state.disk import reason_of
 from pytest_alchemy.state.filestore import folders_under, journals_in
 from pytest_alchemy.state.folders import JOURNALS, make_private
@@ -43,9 +43,9 @@ def back_up(folder: Path) -> Path:
             _copy(folder, copy, os.path.join(scope, STATE))
         for name in journals_in(str(folder / JOURNALS)):
             _copy(folder, copy, str(folder / JOURNALS / name))
-    except (OSError, AlchemyError) as error:
+    except BaseException as error:
         shutil.rmtree(copy, ignore_errors=True)  # nobody is to put back half a copy
-        if isinstance(error, AlchemyError):
+        if not isinstance(error, OSError):
             raise
         raise StateFolderError(str(copy), reason_of(error)) from error
     for old in backups_of(folder)[:-MOST]:

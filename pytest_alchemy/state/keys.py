@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -24,6 +25,7 @@ HOME_VARIABLE: Final = "ALCHEMY_STATE_HOME"
 
 _SIZE = 32
 _begin: dict[str, str | None] = {}
+_environment = threading.Lock()  # held while the environment is as it was at the beginning
 _PATIENCE = 2.0  # a key that is just being made where links are missing is whole within this time
 
 
@@ -64,19 +66,20 @@ def state_home() -> str:
 
     The environment counts as it is at the first call, or as `remember` was told that it had been.
     """
-    now = {name: os.environ.get(name) for name in _begin}
-    if now != _begin:
-        _set(_begin)
-    try:
-        chosen = os.environ.get(HOME_VARIABLE)
-        if not chosen:
-            from platformdirs import user_state_dir
-
-            chosen = user_state_dir("pytest-alchemy", appauthor=False)
-        return os.path.abspath(os.path.expanduser(chosen))
-    finally:
+    with _environment:
+        now = {name: os.environ.get(name) for name in _begin}
         if now != _begin:
-            _set(now)
+            _set(_begin)
+        try:
+            chosen = os.environ.get(HOME_VARIABLE)
+            if not chosen:
+                from platformdirs import user_state_dir
+
+                chosen = user_state_dir("pytest-alchemy", appauthor=False)
+            return os.path.abspath(os.path.expanduser(chosen))
+        finally:
+            if now != _begin:
+                _set(now)
 
 
 def remember(environment: Mapping[str, str | None]) -> None:

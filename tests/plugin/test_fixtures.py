@@ -416,3 +416,22 @@ def test_what_outlives_the_process_is_not_made_where_it_cannot_be_recorded(
     result.stdout.fnmatch_lines(["E *StateFolderError: *file/state*"])
     assert world.log == []
     assert section(result) == ["0 created, 0 destroyed, 0 leaked in shop/test-*"]
+
+
+def test_a_distribution_without_workers_is_a_plain_run(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        from kinds import File
+
+        def test_one(alchemy_scope):
+            alchemy_scope.create(File("db"))
+        """
+    )
+
+    result = world.run_apart("--dist=loadfile", plugins="xdist")
+
+    result.assert_outcomes(passed=1)
+    assert "1 created, 1 destroyed, 0 leaked" in result.stdout.str()
+    assert world.left == []

@@ -9,8 +9,10 @@ from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 import pytest
+from click.testing import CliRunner
 
 from pytest_alchemy import Resource, alchemy, lifecycle, output
+from pytest_alchemy.cli import main
 from pytest_alchemy.errors import (
     AlreadyExistsError,
     ChangedWithinRunError,
@@ -79,6 +81,38 @@ class Blind(Resource, kind="blind"):
 
     def destroy(self) -> None:
         here().act("destroy", self)
+
+
+class Silent(Blind, kind="silent"):
+    """Its first create gets no answer, although it succeeds."""
+
+    def create(self) -> None:
+        if f"silent {self.id}" in here().broken:
+            here().called.append(f"silent {self.id}")
+            raise TimeoutError
+        super().create()
+
+
+class Around(Resource, kind="around"):
+    """What it makes first has a part inside whose name is taken."""
+
+    size: int = 1
+
+    def create(self) -> None:
+        here().act("create", self)
+        self.scope.create(Blind("inner"))
+
+    def destroy(self) -> None:
+        here().act("destroy", self)
+
+
+class Flagged(Fixed, kind="flagged"):
+    """It has a value of any kind of JSON."""
+
+    value: dict[str, Any] = {}  # noqa: RUF012 # every object gets a copy
+
+    def update(self, previous: Flagged) -> None:
+        here().act("update", self)
 
 
 class Wrapped(Blind, kind="wrapped"):
@@ -299,6 +333,94 @@ def test_what_has_the_name_of_a_refused_create_is_not_ours_although_nobody_can_l
 
     assert world.took() == ["refused a", "refused a", "create b"]
     assert world.alive[name] == "somebody else's"
+
+
+def test_what_has_the_name_of_a_create_without_an_answer_may_well_be_ours(
+    world: World, deploy: Deploy
+) -> None:
+    world.broken = {"silent a"}
+    with pytest.raises(TimeoutError):
+        deploy(Silent("a"))
+    world.broken = {"taken a"}  # it has arrived by now, and the provider refuses to make it again
+    with pytest.raises(Conflict):
+        deploy(Silent("a"))
+    world.broken.clear()
+
+    deploy(Silent("a"))
+
+    assert world.took() == [
+        "silent a", "destroy a", "refused a", "destroy a", "create a"
+    ]  # fmt: skip
+
+
+def test_a_name_that_is_taken_inside_a_resource_makes_it_nobody_else_s(
+    world: World, deploy: Deploy
+) -> None:
+    world.broken = {"taken inner"}
+    with pytest.raises(Conflict):
+        deploy(Around("a"))
+    world.broken.clear()
+
+    deploy(Thing("b"))
+
+    assert world.sizes == {"b": 1}
+    assert world.took() == ["create a", "refused inner", "create b", "destroy a"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [({"on": True}, {"on": 1}), ({"on": [0]}, {"on": [False]})]
+)
+def test_a_flag_is_no_number(
+    world: World, deploy: Deploy, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    deploy(Flagged("a", value=before))
+
+    deploy(Flagged("a", value=after))
+    deploy(Flagged("a", value=after))
+
+    assert world.took() == ["create a", "update a"]
+
+
+def test_what_a_replaced_resource_made_inside_itself_goes_after_it_with_the_stage(
+    world: World,
+) -> None:
+    deploy_blocking(Blind("a", part="inner"))
+    deploy_blocking(Blind("a", part="inner", size=2))
+    world.took()
+
+    done = CliRunner().invoke(main, ["destroy", "--stage=prod", "--force"])
+
+    assert done.exit_code == 0, done.output
+    assert world.took() == ["destroy a", "destroy inner"]
+
+
+def test_a_user_without_a_name_can_deploy_and_destroy(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+
+    deploy_blocking(Thing("a"))
+    done = CliRunner().invoke(main, ["destroy", "--stage=prod", "--force"])
+
+    assert done.exit_code == 0, done.output
+    assert world.took() == ["create a", "destroy a"]
+
+
+def test_a_wrong_account_is_refused_each_time_that_it_is_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy_blocking(Placed("a"))
+    monkeypatch.setattr(Placed, "account", "two")
+
+    with alchemy("my-app", stage="prod") as app:
+        for _ in range(2):
+            with pytest.raises(OtherWorldError):
+                app.create(Placed("a", size=2))
+
+    assert world.took() == ["create a"]
 
 
 def test_a_name_that_became_free_is_taken_by_the_next_run(world: World, deploy: Deploy) -> None:

@@ -31,6 +31,18 @@ def test_it_goes_on_also_after_an_error() -> None:
     assert gc.isenabled()
 
 
+def test_the_last_one_of_several_at_once_begins_the_search_again() -> None:
+    first, second = no_search(), no_search()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not gc.isenabled()
+
+    second.__exit__(None, None, None)
+
+    assert gc.isenabled()
+
+
 def test_who_has_switched_it_off_finds_it_off() -> None:
     gc.disable()
 

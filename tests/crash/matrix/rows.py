@@ -18,6 +18,8 @@ def made(alchemy_stage, alchemy_module, alchemy_scope):
     alchemy_stage.create(File("stage"))
     alchemy_module.create(AsyncFile("module"))
     alchemy_scope.create(File("first"))
+    if "D1Database" in globals():  # the first one imports what all others use
+        alchemy_scope.create(D1Database("warm"))
     reach("made")
 """
 """Makes things before the time of a test begins to run, however busy the machine is."""
@@ -74,7 +76,7 @@ OWN_DOING = (
         head=MADE,
         fixtures="made",
         body="await asyncio.sleep(30)",
-        marks="@pytest.mark.timeout(1, method='signal', func_only=True)",
+        marks="@pytest.mark.timeout(2, method='signal', func_only=True)",
         plugins=TIMEOUT,
         steps=(GO,),
     ),
@@ -83,7 +85,7 @@ OWN_DOING = (
         head=MADE,
         fixtures="made",
         body="await asyncio.sleep(30)",
-        marks="@pytest.mark.timeout(1, method='thread', func_only=True)",
+        marks="@pytest.mark.timeout(2, method='thread', func_only=True)",
         plugins=TIMEOUT,
         steps=(GO,),
     ),
