@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from pathlib import Path
 
 import pytest
@@ -37,15 +38,16 @@ def test_the_resource_of_the_readme_makes_and_drops_a_database(
     psycopg = pytest.importorskip("psycopg")
     pytester.makepyfile(test_orders=program_with("class PostgresDatabase"))
     monkeypatch.setenv("PGSERVER", postgres_url)
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        count = "SELECT count(*) FROM pg_database WHERE datname LIKE '%orders%'"
-        before = connection.execute(count).fetchone()
+    app = f"ex{secrets.token_hex(3)}"  # others make databases on this server meanwhile
+    pytester.makeini(f"[pytest]\nalchemy_app = {app}\n")
 
-        result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_subprocess()
 
-        after = connection.execute(count).fetchone()
     result.assert_outcomes(passed=1)
-    assert after == before
+    assert f"1 created, 1 destroyed, 0 leaked in {app}/" in result.stdout.str()
+    with psycopg.connect(postgres_url) as connection:
+        found = connection.execute("SELECT datname FROM pg_database").fetchall()
+    assert [name for (name,) in found if app in name] == []
 
 
 def test_the_secrets_of_the_readme_are_secrets(pytester: pytest.Pytester) -> None:
