@@ -456,13 +456,13 @@ def test_a_body_that_ignores_its_cancellation_is_not_waited_for_for_ever(
         import pytest
         from kinds import AsyncFile, log
 
-        @pytest.mark.timeout(0.3, method="signal")
+        @pytest.mark.timeout(0.5, method="signal")
         @pytest.mark.asyncio
         async def test_one(alchemy_scope):
             await AsyncFile("first")
             while True:
                 try:
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.2)  # the signal is to find it here
                 except asyncio.CancelledError:
                     log("ignored")
                 if not alchemy_scope.resources:
