@@ -206,8 +206,13 @@ class DaemonThreads:
             except BaseException as error:  # whoever waits gets it
                 future.set_exception(error)
 
-        threading.Thread(target=run, name="alchemy-destroy", daemon=True).start()
+        start_daemon(run)
         return future
+
+
+def start_daemon(run: Callable[[], None]) -> None:
+    """Call *run* in a thread that keeps nobody waiting at the end of the process."""
+    threading.Thread(target=run, name="alchemy-destroy", daemon=True).start()
 
 
 def background_loop() -> Loop:

@@ -16,6 +16,7 @@ from pytest_alchemy.driver import (
     DaemonThreads,
     Driver,
     run_blocking,
+    start_daemon,
 )
 from pytest_alchemy.entry import DESTROYED, Owned
 from pytest_alchemy.errors import (
@@ -35,7 +36,6 @@ from pytest_alchemy.timelimit import Alarm
 
 if TYPE_CHECKING:
     import asyncio
-    from concurrent import futures
 else:
     asyncio = Late("asyncio")
 
@@ -335,46 +335,63 @@ class Teardown:
         return awaited[0].title + more if awaited else ""
 
     def _in_threads(self) -> None:
-        threads = DaemonThreads()
-        running: dict[futures.Future[Failure | None], Owned] = self._running
-        ended: queue.SimpleQueue[futures.Future[Failure | None]] = queue.SimpleQueue()
+        ended: queue.SimpleQueue[tuple[Owned, Failure | BaseException | None]] = queue.SimpleQueue()
+        running = self._running
         while self._order.left:
             while len(running) < AT_ONCE and (
                 thing := self._order.take(something_runs=bool(running))
             ):
                 if thing.parallel:
-                    context = contextvars.copy_context()
-                    steps = self._one(thing, self._driver, share=self._share)
-                    future = threads.submit(context.run, run_blocking, steps)
-                    running[future] = thing
-                    future.add_done_callback(ended.put)
+                    running[thing] = thing
+                    self._start(thing, ended)
                 else:
                     self._done(thing, run_blocking(self._here(thing)))
             if not running:
                 continue
             try:
-                future = ended.get(timeout=self._until_hung())
+                thing, end = ended.get(timeout=self._until_hung())
             except queue.Empty:
                 self._look()
                 self._leave_behind(running)
                 continue
-            if future in running:  # else it was left behind
-                self._done(running.pop(future), future.result())
+            if running.pop(thing, None) is None:  # it was left behind
+                continue
+            if isinstance(end, BaseException):
+                raise end
+            self._done(thing, end)
+
+    def _start(
+        self,
+        thing: Owned,
+        ended: queue.SimpleQueue[tuple[Owned, Failure | BaseException | None]],
+    ) -> None:
+        """Destroy *thing* in a thread of its own; what becomes of it is put into *ended*."""
+        context = contextvars.copy_context()
+        steps = self._one(thing, self._driver, share=self._share)
+
+        def run() -> None:
+            try:
+                ended.put((thing, context.run(run_blocking, steps)))
+            except BaseException as error:  # whoever waits gets it
+                ended.put((thing, error))
+
+        start_daemon(run)
 
     def _until_hung(self) -> float:
         """Return how long to wait before looking for what hangs, in seconds."""
         moments = [self._deadline + GRACE, *list(self._hangs_from.values())]
         return max(0.0, min(LOOK, min(moments) - clock.monotonic()))
 
-    def _leave_behind(self, running: dict[futures.Future[Failure | None], Owned]) -> None:
+    def _leave_behind(self, running: dict[Any, Owned]) -> None:
         """Wait no longer for what hangs, and for its threads; all of it if the time is over."""
         now = clock.monotonic()
         over = now > self._deadline + GRACE
-        for future, thing in list(running.items()):
+        for thing in list(running.values()):
             if over or now > self._hangs_from.get(thing, now):
                 error = TimeoutError(f"it hung and was left behind{self._limit()}")
                 note_failure(thing, error, 1)
-                self._done(running.pop(future), Failure(thing, error))
+                del running[thing]
+                self._done(thing, Failure(thing, error))
 
     async def _in_tasks(self) -> None:
         threaded = AsyncDriver(DaemonThreads())
