@@ -76,6 +76,18 @@ def test_what_the_environment_was_at_the_beginning_counts_and_nothing_is_made_fo
     assert os.environ["ALCHEMY_STATE_HOME"] == str(home)
 
 
+def test_a_relative_folder_is_meant_from_where_the_program_was_when_it_looked_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALCHEMY_STATE_HOME", "state")
+    monkeypatch.chdir(tmp_path)
+    first = state_home()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    assert first == state_home() == str(tmp_path / "state")
+
+
 def test_two_users_have_two_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = user_key()
     forget_user()
