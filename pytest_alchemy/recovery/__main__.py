@@ -23,29 +23,28 @@ from pytest_alchemy.recovery.footing import take_footing
 from pytest_alchemy.state.keys import user_key
 
 if TYPE_CHECKING:
-    from pytest_alchemy.state.stagestate import StageState
+    from collections.abc import Callable
 
-# What the loaded modules print must not stand between our lines.
-_OUT = os.fdopen(os.dup(1), "w", encoding="utf-8")
-os.dup2(2, 1)
+    from pytest_alchemy.state.stagestate import StageState
 
 
 def main(timeout: str, folder: str, forget: str = "") -> int:
     """Run the program with these arguments and return its exit code."""
+    say = _speaker()
     try:
-        _reap(Path(folder), float(timeout), forget=bool(forget))
+        _reap(Path(folder), float(timeout), say, forget=bool(forget))
     except FileNotFoundError:
         if os.path.isdir(folder):
             raise
         # Somebody else was faster: nothing is left to do.
     except StageLockedError as error:
-        _say(what="unfinished", reason=str(error))
+        say(what="unfinished", reason=str(error))
     except AlchemyError as error:
-        _say(what="unrecoverable", reason=str(error))
+        say(what="unrecoverable", reason=str(error))
     return 0
 
 
-def _reap(folder: Path, timeout: float, *, forget: bool) -> None:
+def _reap(folder: Path, timeout: float, say: Callable[..., None], *, forget: bool) -> None:
     lock = lock_of(folder, timeout=timeout)
     dead = DeadStage(folder, user_key(), forget=forget)
     for book in dead.read().books.values():
@@ -54,7 +53,7 @@ def _reap(folder: Path, timeout: float, *, forget: bool) -> None:
     findings = []
     for finding in dead.reap(lock):
         findings.append((clock.now(), finding))
-        _say(what=finding.what, reason=finding.reason, errors=finding.errors, facts=finding.facts)
+        say(what=finding.what, reason=finding.reason, errors=finding.errors, facts=finding.facts)
     _report(dead.read(), findings)
 
 
@@ -85,9 +84,16 @@ def _report(state: StageState, findings: list[tuple[float, Finding]]) -> None:
         sys.stderr.write(f"{error}\n")
 
 
-def _say(**line: object) -> None:
-    with suppress(BrokenPipeError):  # nobody listens any more, but the work goes on
-        print(msgspec.json.encode(line).decode(), file=_OUT, flush=True)
+def _speaker() -> Callable[..., None]:
+    """Return what prints a line of ours; what the loaded modules print no longer stands between them."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(**line: object) -> None:
+        with suppress(BrokenPipeError):  # nobody listens any more, but the work goes on
+            print(msgspec.json.encode(line).decode(), file=out, flush=True)
+
+    return say
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.folders import LOG
 from pytest_alchemy.state.keys import HOME_VARIABLE, state_home
@@ -39,6 +41,10 @@ _BOOT = (
     "from pytest_alchemy.recovery.__main__ import main; sys.exit(main(*sys.argv[2:]))"
 )
 _PACKAGE = Path(__file__).resolve().parents[2]
+_FOLDERS = (
+    _PACKAGE,
+    Path(msgspec.__file__).absolute().parents[1],
+)  # one and the same if both are installed
 
 
 def reap_in_process(
@@ -141,7 +147,7 @@ class Watch:
                 disk.write(self._input, b"%b %b\n" % (word.encode(), os.fsencode(folder)))
 
     def _start(self) -> subprocess.Popen[bytes]:
-        words = [AFTER_OWNER, self._patron, PATIENCE_OF_OWNERS, PATIENCE_FOR_LOCK, LOG, _PACKAGE]
+        words = [AFTER_OWNER, self._patron, PATIENCE_OF_OWNERS, PATIENCE_FOR_LOCK, LOG, *_FOLDERS]
         program = str(_PACKAGE / "pytest_alchemy" / "watchdog.py")
         # The module would open pipe and null device with functions that tests replace.
         reading, self._input = disk.pipe()

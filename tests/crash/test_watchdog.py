@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pytest_alchemy.state.folders import LOCK, LOG
@@ -19,7 +21,8 @@ from tests.support.world import NO_WATCHDOG, World
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 
-WATCHDOG = Path(__file__).parents[2] / "pytest_alchemy" / "watchdog.py"
+PACKAGE = Path(__file__).parents[2]
+WATCHDOG = PACKAGE / "pytest_alchemy" / "watchdog.py"
 LIMIT = 30.0
 """How long anything may take on a busy machine, in seconds."""
 
@@ -58,6 +61,14 @@ def test_dies(alchemy_scope):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
+USED = """
+take = take_footing
+
+def take_footing(header):
+    take(header)
+    open({used!r}, "w").close()
+"""
+
 
 def wait_until(condition: Callable[[], bool]) -> None:
     give_up = time.monotonic() + LIMIT
@@ -80,15 +91,32 @@ def stage_of(world: World) -> Path:
     return stage
 
 
-def watch(folder: Path, *, limit: float, lock_patience: float) -> subprocess.Popen[bytes]:
-    """Return a watchdog of which the owner of the stage in *folder* has just died."""
-    words = [limit, 0, 0, lock_patience, LOG, WATCHDOG.parents[1]]
+def watch(
+    folder: Path, *, limit: float = LIMIT, lock_patience: float = LIMIT, package: Path = PACKAGE
+) -> subprocess.Popen[bytes]:
+    """Return a watchdog whose owner has a stage in *folder* and lives until its input is closed."""
+    libraries = Path(msgspec.__file__).parents[1]
+    words = [limit, 0, 0, lock_patience, LOG, package, libraries]
     command = [sys.executable, "-P", "-S", "-E", str(WATCHDOG), *map(str, words)]
     watchdog = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     assert watchdog.stdin is not None
-    with watchdog.stdin as told:
-        told.write(b"own %b\n" % os.fsencode(folder))
+    watchdog.stdin.write(b"own %b\n" % os.fsencode(folder))
+    watchdog.stdin.flush()
     return watchdog
+
+
+def owner_dies(watchdog: subprocess.Popen[bytes]) -> int:
+    """Let the owner of a watchdog die, and return how the watchdog ends."""
+    assert watchdog.stdin is not None
+    watchdog.stdin.close()
+    return watchdog.wait(LIMIT)
+
+
+def has_tried_to_get_ready(watchdog: subprocess.Popen[bytes]) -> bool:
+    """Tell whether a watchdog has imported what it can of the engine, and waits again."""
+    process = Path(f"/proc/{watchdog.pid}")
+    tried = "/msgspec/" in (process / "maps").read_text()  # the compiled part of what comes first
+    return tried and (process / "stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def test_it_stands_apart_and_ends_with_a_clean_run(
@@ -176,6 +204,99 @@ def test_kinds_are_imported_only_when_there_is_something_to_destroy(
     assert world.left == []
 
 
+def test_it_has_the_engine_before_its_owner_dies_but_no_kinds(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    dies(pytester, 'alchemy_scope.create(Local("it"))')
+    world.run_apart("-p", "no_watchdog")
+    [owner] = importers(pytester)
+
+    watchdog = watch(stage_of(world))
+    wait_until(lambda: has_tried_to_get_ready(watchdog))
+
+    assert importers(pytester) == [owner]
+    assert owner_dies(watchdog) == 0
+    assert world.left == []
+    [_, reaper] = importers(pytester)
+    assert reaper not in (owner, watchdog.pid)
+
+
+def test_a_run_that_dies_when_its_watchdog_is_ready_leaves_nothing(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    dies(
+        pytester,
+        """
+    import pathlib, time
+    alchemy_scope.create(Local("it"))
+    [watchdog] = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    while "/msgspec/" not in pathlib.Path(f"/proc/{watchdog}/maps").read_text():
+        time.sleep(0.02)
+    """,
+    )
+
+    world.run_apart()
+
+    wait_until(lambda: not world.state.exists())
+    assert world.left == []
+
+
+@pytest.fixture
+def copy(pytester: pytest.Pytester, world: World) -> Path:
+    """Return a folder with a copy of the package; a dead run has left a stage."""
+    dies(pytester, 'alchemy_scope.create(Local("it"))')
+    world.run_apart("-p", "no_watchdog")
+    shutil.copytree(WATCHDOG.parent, pytester.path / "copy" / "pytest_alchemy")
+    return pytester.path / "copy"
+
+
+def replace(copy: Path, module: str) -> None:
+    """Put a newer version of a module of the recovery into *copy*; who imports it leaves a file there."""
+    old = copy / "pytest_alchemy" / "recovery" / module
+    newer = old.with_suffix(".newer")
+    newer.write_text(f"{old.read_text()}\nopen({str(copy / 'newer')!r}, 'w').close()\n")
+    newer.replace(old)
+
+
+def test_a_package_that_was_replaced_meanwhile_is_imported_anew(copy: Path, world: World) -> None:
+    watchdog = watch(stage_of(world), package=copy)
+    wait_until(lambda: has_tried_to_get_ready(watchdog))
+    replace(copy, "deadstage.py")
+
+    assert owner_dies(watchdog) == 0
+
+    assert (copy / "newer").exists()
+    assert world.left == []
+
+
+def test_a_package_that_was_removed_meanwhile_still_destroys(copy: Path, world: World) -> None:
+    used = copy.with_name("used")  # what imports the package from elsewhere does not leave that
+    with (copy / "pytest_alchemy" / "recovery" / "footing.py").open("a") as file:
+        file.write(USED.format(used=str(used)))
+    watchdog = watch(stage_of(world), package=copy)
+    wait_until(lambda: has_tried_to_get_ready(watchdog))
+    shutil.rmtree(copy)
+
+    assert owner_dies(watchdog) == 0
+
+    assert used.exists()
+    assert world.left == []
+
+
+def test_a_package_that_is_just_being_installed_is_imported_again(copy: Path, world: World) -> None:
+    module = copy / "pytest_alchemy" / "recovery" / "footing.py"
+    module.rename(copy / "footing.py")
+    watchdog = watch(stage_of(world), package=copy)
+    wait_until(lambda: has_tried_to_get_ready(watchdog))
+    (copy / "footing.py").rename(module)
+    replace(copy, "deadstage.py")
+
+    assert owner_dies(watchdog) == 0
+
+    assert (copy / "newer").exists()
+    assert world.left == []
+
+
 def test_the_lock_is_the_truth_about_the_owner(pytester: pytest.Pytester, world: World) -> None:
     dies(pytester, 'alchemy_scope.create(Local("it"))')
     world.run_apart("-p", "no_watchdog")
@@ -184,14 +305,13 @@ def test_the_lock_is_the_truth_about_the_owner(pytester: pytest.Pytester, world:
     owner.acquire(Holder.this_process())
 
     try:
-        watchdog = watch(folder, limit=LIMIT, lock_patience=0.1)
-        assert watchdog.wait(LIMIT) == 0
+        assert owner_dies(watch(folder, lock_patience=0.1)) == 0
     finally:
         owner.release()
 
     assert world.left == ["it"]
     assert "is locked by" in (folder / LOG).read_text()
-    assert watch(folder, limit=LIMIT, lock_patience=LIMIT).wait(LIMIT) == 0
+    assert owner_dies(watch(folder)) == 0
     assert world.left == []
 
 
@@ -201,10 +321,10 @@ def test_it_lives_no_longer_than_its_limit_after_its_owner(
     dies(pytester, 'alchemy_scope.create(Stuck("it"))')
     world.run_apart("-p", "no_watchdog")
 
-    watchdog = watch(stage_of(world), limit=5.0, lock_patience=LIMIT)
+    watchdog = watch(stage_of(world), limit=5.0)
 
-    wait_until((pytester.path / "stuck").exists)
-    assert watchdog.wait(LIMIT) == 0
+    assert owner_dies(watchdog) == 0
+    assert (pytester.path / "stuck").exists()
     with pytest.raises(ProcessLookupError):  # nor does anybody whom it started
         os.killpg(watchdog.pid, 0)
     assert world.left == ["it"]
