@@ -158,7 +158,7 @@ class FileStore:
             path = self._compare(place, version)
             self._make_folders(place)
             replace_file(path, data)
-        return version_of(data)
+        return version_of(data, self._key)
 
     def remove(self, place: Place, version: str) -> None:
         with self._writing():
@@ -293,7 +293,7 @@ class FileStore:
         """Return the path of a document that has *version* now."""
         path = self._path(place)
         data = read_file(path)
-        if version != (None if data is None else version_of(data)):
+        if version != (None if data is None else version_of(data, self._key)):
             raise StateChangedError(path)
         return path
 

@@ -102,7 +102,7 @@ class MemoryStore:
         with self._state:
             self._compare(place, version)
             self._documents[place] = data
-        return version_of(data)
+        return version_of(data, _KEY)
 
     def remove(self, place: Place, version: str) -> None:
         with self._state:
@@ -165,7 +165,7 @@ class MemoryStore:
 
     def _compare(self, place: Place, version: str | None) -> None:
         data = self._documents.get(place)
-        if version != (None if data is None else version_of(data)):
+        if version != (None if data is None else version_of(data, _KEY)):
             raise StateChangedError(self._name(place))
 
     def _name(self, place: Place) -> str:

@@ -205,7 +205,10 @@ def _play(state: StageState, book: Book, records: Iterable[Record]) -> None:
     """Apply what happened since the documents were written."""
     records = list(records)
     after = fold(records, LiveState(book.live, book.kinds))
-    book.live = {number: normal(live) for number, live in after.live.items()}
+    # What comes from documents alone is as it comes back from documents.
+    book.live = (
+        {number: normal(live) for number, live in after.live.items()} if records else after.live
+    )
     used = {live.entry.kind for live in book.live.values() if isinstance(live.entry, Intent)}
     book.kinds = {kind: seen for kind, seen in sorted(after.kinds.items()) if kind in used}
     given = (record.seq for record in records if isinstance(record, (Intent, Deferred)))

@@ -54,7 +54,8 @@ def encode_state(document: dict[str, Any], key: bytes) -> bytes:
     whole = {**document, "digest": _BLANK, "nonce": clock.token(16)}
     text = msgspec.json.encode(whole, order="sorted")
     data = msgspec.json.format(text, indent=2) + b"\n"
-    return _DIGEST_LINE.sub(b'  "digest": "%b"' % _digest(data, key), data, count=1)
+    digest = _digest(data, key=key).encode()
+    return _DIGEST_LINE.sub(b'  "digest": "%b"' % digest, data, count=1)
 
 
 def decode_state(data: bytes, source: str, key: bytes) -> Versioned:
@@ -77,12 +78,13 @@ def decode_state(data: bytes, source: str, key: bytes) -> Versioned:
             raise StateFileError(source, f"it has no {name!r}")
     for name in _OWN:
         document.pop(name, None)
-    return Versioned(document, version_of(data), source, trusted=_is_ours(data, key))
+    said, computed = _digests(data, key)
+    return Versioned(document, said + computed, source, trusted=said == computed)
 
 
-def version_of(data: bytes) -> str:
+def version_of(data: bytes, key: bytes) -> str:
     """Return what tells this content from every other."""
-    return blake2b(data, digest_size=_DIGEST).hexdigest()
+    return "".join(_digests(data, key))
 
 
 def read_file(path: str) -> bytes | None:
@@ -142,14 +144,16 @@ def _check_version(version: object, source: str) -> None:
         raise StateFormatError(source, version, VERSION)
 
 
-def _is_ours(data: bytes, key: bytes) -> bool:
+def _digests(data: bytes, key: bytes) -> tuple[str, str]:
+    """Return the digest that *data* says of itself, empty if it says none, and the one that it has."""
     found = _DIGEST_LINE.search(data)
-    if found is None:
-        return False
-    start, end = found.span(1)
-    return found[1] == _digest(data[:start] + _BLANK.encode() + data[end:], key)
+    start, end = found.span(1) if found else (0, 0)
+    blank = _BLANK.encode() if found else b""
+    return data[start:end].decode(), _digest(data[:start], blank, memoryview(data)[end:], key=key)
 
 
-def _digest(data: bytes, key: bytes) -> bytes:
-    mac = blake2b(data, digest_size=_DIGEST, key=key, person=_PURPOSE)
-    return mac.hexdigest().encode()
+def _digest(*data: bytes | memoryview, key: bytes) -> str:
+    mac = blake2b(digest_size=_DIGEST, key=key, person=_PURPOSE)
+    for part in data:
+        mac.update(part)
+    return mac.hexdigest()

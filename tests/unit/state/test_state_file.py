@@ -19,7 +19,7 @@ from pytest_alchemy.errors import (
 from pytest_alchemy.names import folder_name
 from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.filestore import FileStore
-from pytest_alchemy.state.statefile import decode_state, encode_state, replace_file
+from pytest_alchemy.state.statefile import decode_state, encode_state, replace_file, version_of
 from tests.unit.state.samples import KEY, OTHER_KEY
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs what only POSIX systems have")
@@ -106,6 +106,7 @@ def test_no_edit_goes_unnoticed(at: int) -> None:
     at %= len(data)
     edited = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
+    assert version_of(edited, KEY) != version_of(data, KEY)
     with suppress(StateFileError):  # then it is not even read
         assert not decode_state(edited, "state.json", KEY).trusted
 
