@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from pytest_alchemy.driver import ASYNC, BLOCKING, Driver, refuse_in_coroutine, run_blocking
 from pytest_alchemy.errors import DestroyError, StageDestroyed, StateForeignError
+from pytest_alchemy.garbage import no_search
 from pytest_alchemy.names import resource_key
 from pytest_alchemy.programs.application import Application
 from pytest_alchemy.programs.choice import Choice, user_stage
@@ -79,6 +80,7 @@ class Opening:
         return opened
 
 
+@no_search()  # until the documents that were read are gone
 def open_stage(choice: Choice) -> Application:
     """
     Take the stage that was chosen, and return the scope of its application.

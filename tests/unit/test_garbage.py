@@ -24,6 +24,28 @@ def test_nothing_is_searched_for_inside_and_again_afterwards() -> None:
     assert gc.isenabled()
 
 
+def test_what_is_made_inside_is_not_looked_through_at_once_when_it_goes_on() -> None:
+    with no_search():
+        made: list[list[object]] = [[] for _ in range(2000)]
+        before = gc.get_stats()
+
+    made.append([])
+
+    assert gc.get_stats() == before
+
+
+def test_what_somebody_froze_stays_frozen() -> None:
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    try:
+        with no_search():
+            pass
+
+        assert gc.get_freeze_count() == frozen
+    finally:
+        gc.unfreeze()
+
+
 def test_it_goes_on_also_after_an_error() -> None:
     with pytest.raises(ValueError, match="damaged"), no_search():
         raise ValueError("damaged")
