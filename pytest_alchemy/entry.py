@@ -92,10 +92,23 @@ class Entry(Turns):
         created: bool,
         settled: bool,
         props: dict[str, Any] | None = None,
+        busy: bool = False,
     ) -> Self:
-        """Return the entry of a resource that another process recorded; *props* are the intent's if they are known."""
+        """
+        Return the entry of a resource that another process recorded.
+
+        Args:
+            scope: Its scope.
+            kind: Its kind.
+            resource: The object that stands for it.
+            intent: What is recorded of it.
+            created: Whether it is known to exist.
+            settled: Whether its create is over.
+            props: The properties of *intent*, if they are known.
+            busy: Whether the caller has its turn.
+        """
         entry = cls.__new__(cls)
-        Turns.__init__(entry)
+        Turns.__init__(entry, busy=busy)
         entry.scope, entry.kind, entry.resource, entry.seq = scope, kind, resource, intent.seq
         entry.key = kind.name, resource.id
         entry.status = CREATED if created else FAILED
@@ -232,7 +245,7 @@ class Entry(Turns):
         if not self.needs:
             return ()
         stage = self.scope.root
-        return tuple(entry.seq for entry in self.needs if entry.scope.root is stage)
+        return tuple([entry.seq for entry in self.needs if entry.scope.root is stage])
 
     def outputs(self) -> dict[str, Any]:
         """Return the outputs that are set, as plain data."""
@@ -404,10 +417,12 @@ def _referred(resource: Resource, names: Iterable[str]) -> tuple[Entry, ...]:
         value = values.get(name)
         if type(value) not in validation.SCALARS:
             validation.referred(value, found)
-    if not found:
-        return ()
-    owners = (other._alchemy.owner for other in found)
-    return tuple(dict.fromkeys(owner for owner in owners if isinstance(owner, Entry)))
+    owners: dict[Entry, None] = {}
+    for other in found:
+        owner = other._alchemy.owner
+        if isinstance(owner, Entry):
+            owners[owner] = None
+    return tuple(owners)
 
 
 def _facts(owned: Owned, kind: str, id: str, world: str) -> dict[str, Any]:

@@ -96,12 +96,14 @@ class _Instance(Shape):
         self.kind, self.name = kind, name or kind.__name__
 
     def accept(self, value: Any, path: str) -> Any:
+        if type(value) is self.kind:
+            return value
         if isinstance(value, self.kind) and (self.kind is bool or type(value) is not bool):
             return value
         raise Mismatch.of(path, self.name, value)
 
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
-        return self.accept(revive(data, resolve), path)
+        return self.accept(data if type(data) in SCALARS else revive(data, resolve), path)
 
 
 class _Float(_Instance):
@@ -161,7 +163,13 @@ class _Items(Shape):
     def accept(self, value: Any, path: str) -> Any:
         if not isinstance(value, self.takes):
             raise Mismatch.of(path, self.name, value)
-        return self.made(self.item.accept(item, f"{path}[{n}]") for n, item in enumerate(value))
+        accept = self.item.accept
+        try:
+            return self.made([accept(item, path) for item in value])
+        except Mismatch:
+            for n, item in enumerate(value):  # the way to it is asked for only now
+                accept(item, f"{path}[{n}]")
+            raise
 
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
         if not isinstance(data, list):

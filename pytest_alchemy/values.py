@@ -79,6 +79,8 @@ def plain(value: Any) -> Any:
     kind = type(value)
     if kind in SCALARS:
         return value
+    if kind is list:
+        return [item if type(item) in SCALARS else plain(item) for item in value]
     if isinstance(value, _SEVERAL):
         items = [plain(item) for item in value]
         return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
@@ -104,18 +106,39 @@ def same(one: Any, other: Any) -> bool:
     >>> same([1, {"a": True}], [1, {"a": 1}]), same(1, 1.0)
     (False, True)
     """
-    if one != other:
-        return False
-    kind = one.__class__
-    if kind is str:
-        return True
-    if kind is bool or other.__class__ is bool:
-        return kind is other.__class__
+    return one == other and _alike(one, other)
+
+
+def says(data: Any, value: Any) -> bool:
+    """
+    Tell whether plain *data* says the same as `plain` would of *value*; sooner than both do.
+
+    Raises:
+        TypeError: Something in the value cannot be recorded.
+    """
+    kind = type(value)
+    if kind in SCALARS:
+        return data is value or (data == value and (type(data) is bool) is (kind is bool))
     if kind is list:
-        return all(map(same, one, other))
+        return type(data) is list and len(data) == len(value) and all(map(says, data, value))
+    if hasattr(kind, "__alchemy_ref__"):
+        return bool(data == {"$ref": value.__alchemy_ref__()})  # text alone
+    return same(data, plain(value))
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Tell whether equal pieces of plain data have their flags in the same places."""
+    kind = one.__class__
     if kind is dict:
-        return all(same(value, other[name]) for name, value in one.items())
-    return True
+        for name, value in one.items():
+            its = other[name]
+            if value is not its and value.__class__ is not str and not _alike(value, its):
+                return False
+    elif kind is list:
+        for value, its in zip(one, other, strict=True):
+            if value.__class__ is not str and not _alike(value, its):
+                return False
+    return (kind is bool) is (other.__class__ is bool)
 
 
 def referred(value: Any, found: list[Any]) -> None:
@@ -123,11 +146,11 @@ def referred(value: Any, found: list[Any]) -> None:
     kind = type(value)
     if kind in SCALARS:
         return
-    if hasattr(kind, "__alchemy_ref__"):
-        found.append(value)
-    elif isinstance(value, _SEVERAL):
+    if isinstance(value, _SEVERAL):
         for item in value:
             referred(item, found)
+    elif hasattr(kind, "__alchemy_ref__"):
+        found.append(value)
     elif isinstance(value, Mapping):
         for item in value.values():
             referred(item, found)

@@ -23,13 +23,16 @@ from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.plan import Step
 from pytest_alchemy.programs.recorded import LastingEntry
 from pytest_alchemy.programs.recordedscope import RecordedScope
-from pytest_alchemy.records import Created
+from pytest_alchemy.records import Created, Live
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope, check_call
 from pytest_alchemy.settings import Phase
 from pytest_alchemy.teardown import Teardown
+from pytest_alchemy.values import says
 
 P = ParamSpec("P")
+
+_KEEP = Step.KEEP  # each look at a member of an enum takes as long as three calls of functions
 
 
 class LastingScope(RecordedScope):
@@ -140,18 +143,22 @@ class LastingScope(RecordedScope):
         if profile := resource._alchemy.profile:
             self.root.check_profile(profile, describe(resource))
         self.root.know(kind)
-        if self.phase == "read":
+        if self.recorded.wishes.phase == "read":
             return self._read(kind, resource)
-        while True:
-            known = self.owned.get((kind.name, resource.id)) or self._recall(kind, resource)
-            if isinstance(known, LastingEntry):
+        made: Resource | None = None
+        while made is None:
+            known: Any = self.owned.get((kind.name, resource.id))
+            if known is not None:
                 made = await self._declare(known, resource, driver)
-            else:
+            elif (live := self.recorded.newest(self.place, kind.name, resource.id)) is None:
                 made = await self._new(kind, resource, driver, None)
-            if made is not None:
-                if self.recorded.listener is not None and not self.recorded.wishes.plan_only:
-                    self._done(made)
-                return made
+            elif self._is_unchanged(kind, live, resource):
+                made = self._again(kind, live, resource)
+            else:
+                made = await self._declare(self._recall(live, resource), resource, driver)
+        if self.recorded.listener is not None and not self.recorded.wishes.plan_only:
+            self._done(made)
+        return made
 
     def _done(self, made: Resource) -> None:
         entry = self.owned.get((kind_of(type(made)).name, made.id))
@@ -173,19 +180,40 @@ class LastingScope(RecordedScope):
             entry.end()
         return resource
 
-    def _recall(self, kind: Kind, resource: Resource) -> Any:
-        """Return the entry of what earlier programs recorded of *resource*, None if they did not."""
-        live = self.recorded.newest(self.place, kind.name, resource.id)
-        if live is None:
-            return None
-        self.refuse_if_closed(resource)
-        as_it_is = (
+    def _is_unchanged(self, kind: Kind, live: Live, resource: Resource) -> bool:
+        """Tell whether *resource* is what *live* records, so that nothing is to be done with it."""
+        return (
             live.created
             and live.updating is None
             and not live.adopting
-            and not _changed(kind, live.props, resource)
+            and not self.recorded.wishes.force
+            and live.entry.seq not in self.owned  # else it was replaced, and its successor is gone
+            and _records(kind, live.props, resource)
         )
-        return self.recall(live, resource if as_it_is else None)
+
+    def _again(self, kind: Kind, live: Live, resource: Resource) -> Resource | None:
+        """Let *resource* stand for what *live* records of it; None if it has to be tried again: others came first."""
+        with self.root.lock:  # a finalization that has begun takes it for undeclared
+            self.refuse_if_closed(resource)
+            entry = LastingEntry.of(self, kind, resource, live)
+            if entry.seq in self.owned or self.owned.setdefault(entry.key, entry) is not entry:
+                return None
+            self.recorded.declared.add(entry.seq)
+        try:
+            entry.where = resource._alchemy.where()
+            kind.fill(resource, kind.outputs, live.outputs or {}, self.top.resolve)
+            self._check_account(entry, resource)
+            self.recorded.note(_KEEP, entry)
+            self._spare_inside(entry)
+            self._relink(entry)
+        finally:
+            entry.end()
+        return resource
+
+    def _recall(self, live: Live, resource: Resource) -> Any:
+        """Return the entry of what earlier programs recorded, which is not what *resource* declares."""
+        self.refuse_if_closed(resource)
+        return self.recall(live)
 
     async def _declare(
         self, entry: LastingEntry, resource: Resource, driver: Driver
@@ -201,8 +229,7 @@ class LastingScope(RecordedScope):
                 self.forget(entry)
                 return None
             first = self._claim(entry, resource)
-            as_it_is = first and entry.resource is resource  # `_recall` has just compared them
-            names = [] if as_it_is else _changed(entry.kind, entry.props, resource)
+            names = _changed(entry.kind, entry.props, resource)
             step = self._step(entry, names, first=first)
             if self.recorded.wishes.plan_only or step is Step.KEEP:
                 return self._keep(entry, resource, first=first)
@@ -236,11 +263,15 @@ class LastingScope(RecordedScope):
             lifecycle.check_profile_stays(entry, resource)
             if entry.recorded:  # what is only planned has no world yet
                 lifecycle.check_world(entry, resource)
-        elif Entry.profile_of(self, resource) != entry.profile:
+        else:
+            self._check_account(entry, resource)
+        return first
+
+    def _check_account(self, entry: LastingEntry, resource: Resource) -> None:
+        if Entry.profile_of(self, resource) != entry.profile:
             self.change_profile(entry, resource)
         else:
             lifecycle.check_world(entry, resource)
-        return first
 
     def _step(self, entry: LastingEntry, names: list[str], *, first: bool) -> Step:
         step = plan.decide(
@@ -271,8 +302,6 @@ class LastingScope(RecordedScope):
             previous = entry.kind.stranger(resource.id)
             lifecycle.take_over(previous, entry)
             entry.resource = previous
-        elif entry.resource is resource and first:
-            entry.resource = self.ghost(self.recorded.lives[entry.seq])
         entry.half_changed = True
         self._spare_inside(entry)
         if first:
@@ -435,9 +464,23 @@ class LastingScope(RecordedScope):
 
     def _spare_inside(self, entry: LastingEntry) -> None:
         """Destroy nothing of what *entry* made inside itself for being undeclared."""
+        if entry.opened_scope() is None and self.recorded.is_flat(self.place):
+            return
         place = (*self.place, entry.own_part)
         if self.recorded.has_inside(place) or entry.opened_scope() is not None:
             self.recorded.spared.add(place)
+
+
+def _records(kind: Kind, recorded: dict[str, Any], resource: Resource) -> bool:
+    """Tell whether *recorded* tells of each property, and that it is as *resource* has it."""
+    values = resource.__dict__
+    try:
+        for name in kind.fields():
+            if name not in recorded or not says(recorded[name], values[name]):
+                return False
+    except TypeError:  # whoever looks closer says which property it is
+        return False
+    return True
 
 
 def _changed(kind: Kind, recorded: dict[str, Any], resource: Resource) -> list[str]:

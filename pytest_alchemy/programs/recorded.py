@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -90,11 +90,11 @@ class LastingEntry(Entry):
             created=live.created,
             settled=live.settled,
             props=live.props,
+            busy=True,
         )
-        entry.generation, entry.replaced = live.entry.generation, False
+        entry.generation = live.entry.generation
         entry.adopting = live.adopting
         entry.half_changed = live.adopting or live.updating is not None
-        entry.begin()
         return entry
 
     @classmethod
@@ -161,7 +161,6 @@ class Recorded:
         needs: What each thing needs as far as is known now, by number.
         declared: Numbers of what the program declared.
         spared: Places in which nothing is destroyed for being undeclared.
-        planned: What was decided, in order.
         told: Numbers of what is not told to be destroyed, because its replacement or, in a plan, its end was.
         listener: Is told what is decided and done.
     """
@@ -174,55 +173,64 @@ class Recorded:
     needs: dict[int, tuple[int, ...]] = field(default_factory=dict)
     declared: set[int] = field(default_factory=set)
     spared: set[Place] = field(default_factory=set)
-    planned: list[Planned] = field(default_factory=list)
     told: set[int] = field(default_factory=set)
     listener: Listener | None = None
+    _noted: list[tuple[Step, Owned, Sequence[str]]] = field(default_factory=list)
     _generations: dict[tuple[Place, str, str], list[Live]] = field(default_factory=dict)
     _calls: dict[Place, list[Live]] = field(default_factory=dict)
     _places: set[Place] = field(default_factory=set)
+    _around: set[Place] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for number, live in self.lives.items():
             entry = live.entry
             if entry.path not in self._places:
-                self._places |= {entry.path[:length] for length in range(len(entry.path) + 1)}
+                around = {entry.path[:length] for length in range(len(entry.path))}
+                self._around |= around
+                self._places |= {entry.path, *around}
             if isinstance(entry, Intent):
                 self.needs[number] = live.needs
                 self._generations.setdefault((entry.path, entry.kind, entry.id), []).append(live)
             else:
                 self._calls.setdefault(entry.path, []).append(live)
         for generations in self._generations.values():
-            generations.sort(key=lambda live: live.entry.generation)  # type: ignore[union-attr]  # intents only
+            if len(generations) > 1:
+                generations.sort(key=lambda live: live.entry.generation)  # type: ignore[union-attr]  # intents only
 
-    def note(self, step: Step, thing: Owned, changed: Iterable[str] = ()) -> None:
+    @property
+    def planned(self) -> list[Planned]:
+        """What was decided, in order."""
+        return [_planned(*noted) for noted in list(self._noted)]
+
+    def note(self, step: Step, thing: Owned, changed: Sequence[str] = ()) -> None:
         """Note what is to be done with *thing*, or of what is destroyed, that it is."""
         if thing.parent is None and thing.seq not in self.told:
-            said = Planned(step, thing.title, thing.name, thing.scope.title, tuple(changed))
-            self._tell(said)
+            self._tell(step, thing, changed)
 
     def note_replacement(self, thing: Owned) -> None:
         """Note that *thing*, which was to be updated, is to be replaced instead."""
         if thing.parent is None:
-            place = (thing.title, thing.name, thing.scope.title)
-            said = next(p for p in reversed(self.planned) if (p.resource, p.name, p.scope) == place)
-            self.planned.remove(said)
-            self._tell(replace(said, step=Step.REPLACE))
+            said = next(noted for noted in reversed(self._noted) if noted[1] is thing)
+            self._noted.remove(said)
+            self._tell(Step.REPLACE, thing, said[2])
 
     def done(self, thing: Owned) -> None:
         """Note that what was decided of *thing* is done."""
         if self.listener is not None and thing.parent is None:
             self.listener.done(thing.title, thing.scope.title)
 
-    def _tell(self, said: Planned) -> None:
-        self.planned.append(said)
+    def _tell(self, step: Step, thing: Owned, changed: Sequence[str]) -> None:
+        self._noted.append((step, thing, changed))
         if self.listener is not None:
-            self.listener.decided(said)
+            self.listener.decided(_planned(step, thing, changed))
 
     def newest(self, place: Place, kind: str, id: str, *, created: bool = False) -> Live | None:
         """Return the newest generation of a resource; with *created* the newest that is known to exist."""
-        generations = self.generations(place, kind, id)
+        generations = self._generations.get((place, kind, id))
+        if not generations:
+            return None
         if not created:
-            return generations[-1] if generations else None
+            return generations[-1]
         return next((live for live in reversed(generations) if live.created), None)
 
     def generations(self, place: Place, kind: str, id: str) -> list[Live]:
@@ -268,9 +276,24 @@ class Recorded:
         depth = len(place)
         return (live for live in list(self.lives.values()) if live.entry.path[:depth] == place)
 
+    def undeclared(self, place: Place) -> dict[int, Live]:
+        """Return what is recorded in *place* or inside it, neither declared nor spared, by number."""
+        depth, declared = len(place), self.declared
+        return {
+            number: live
+            for number, live in list(self.lives.items())
+            if number not in declared
+            and live.entry.path[:depth] == place
+            and not self.is_spared(live.entry.path)
+        }
+
     def has_inside(self, place: Place) -> bool:
         """Tell whether anything was recorded in *place* or inside it."""
         return place in self._places
+
+    def is_flat(self, place: Place) -> bool:
+        """Tell that nothing was recorded deeper inside *place*."""
+        return place not in self._around
 
     def scopes_in(self, place: Place) -> list[str]:
         """Return the names of the nested scopes in *place* in which something is recorded."""
@@ -294,6 +317,10 @@ class Recorded:
             KindNotLoadedError: Its class cannot be imported.
         """
         return self.program.kinds.get((self.app, name)) or load_kind(self.kinds[name])
+
+
+def _planned(step: Step, thing: Owned, changed: Sequence[str]) -> Planned:
+    return Planned(step, thing.title, thing.name, thing.scope.title, tuple(changed))
 
 
 def _said_of(live: Live) -> tuple[Any, ...]:

@@ -23,7 +23,7 @@ from pytest_alchemy.lifecycle import check_world, summary
 from pytest_alchemy.loading import load_function
 from pytest_alchemy.plan import Step
 from pytest_alchemy.programs.recorded import LastingEntry, Recorded, own_part
-from pytest_alchemy.records import Deferred, Intent, Live, ProfileChanged
+from pytest_alchemy.records import Deferred, Live, ProfileChanged
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import OWN_PART, Scope
 from pytest_alchemy.settings import Strategy
@@ -124,13 +124,9 @@ class RecordedScope(Scope):
             owner=entry,
         )
 
-    def recall(self, live: Live, resource: Resource | None = None) -> Owned:
+    def recall(self, live: Live) -> Owned:
         """
         Return the entry of what *live* records in this scope.
-
-        Args:
-            live: What is recorded.
-            resource: An object that is declared just as it is recorded, to be used for it.
 
         Raises:
             KindNotLoadedError: Its class or function cannot be imported.
@@ -140,7 +136,7 @@ class RecordedScope(Scope):
             call = self.owned.get(said.seq) or Call.recalled(self, load_function(said), said)
             return self.owned.setdefault(said.seq, call)
         kind = self.recorded.kind(said.kind)
-        entry = LastingEntry.of(self, kind, resource or kind.stranger(said.id), live)
+        entry = LastingEntry.of(self, kind, kind.stranger(said.id), live)
         try:
             entry.replaced = self.recorded.newest(self.place, said.kind, said.id) is not live
             with self.root.lock:
@@ -148,19 +144,11 @@ class RecordedScope(Scope):
                     if known is not None and known.seq == said.seq:
                         return known
                 self.owned[entry.key] = entry
-            if resource is None:
-                kind.fill(entry.resource, kind.fields(), live.props, self.top.resolve)
+            kind.fill(entry.resource, kind.fields(), live.props, self.top.resolve)
             kind.fill(entry.resource, kind.outputs, live.outputs or {}, self.top.resolve)
         finally:
             entry.end()
         return entry
-
-    def ghost(self, live: Live) -> Resource:
-        """Return what *live* records as an object of its own."""
-        said = live.entry
-        assert isinstance(said, Intent)
-        kind = self.recorded.kind(said.kind)
-        return kind.recall(said.id, live.props, live.outputs or {}, self.top.resolve)
 
     def resolve(self, reference: dict[str, Any]) -> Resource:
         """
@@ -233,6 +221,8 @@ class RecordedScope(Scope):
                 things.append(top.scope_at(live.entry.path).recall(live))
             except Exception as error:  # a user's module, for one: the others still get their turn
                 lost.append(_lost(live, error))
+        if not things:
+            return things, lost
         entries = {owned.seq: owned for owned in top.subtree() if isinstance(owned, Entry)}
         for thing in things:
             if isinstance(thing, Entry) and not thing.needs:
@@ -306,14 +296,10 @@ class RecordedScope(Scope):
         """
         if self.recorded.wishes.phase != "up" or not self._may_collect():
             return
-        things, lost = self._recall_free(
-            {
-                live.entry.seq: live
-                for live in self.recorded.inside(self.place)
-                if live.entry.seq not in self.recorded.declared
-                and not self.recorded.is_spared(live.entry.path)
-            }
-        )
+        candidates = self.recorded.undeclared(self.place)
+        if not candidates:
+            return
+        things, lost = self._recall_free(candidates)
         if self.recorded.wishes.plan_only:
             for thing in reversed(things):
                 self.recorded.note(Step.DESTROY, thing)

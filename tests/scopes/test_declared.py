@@ -674,6 +674,23 @@ def test_a_property_that_is_new_in_the_class_changes_nothing_by_its_default(
     assert world.took() == ["create a", "destroy a"]
 
 
+def test_what_was_replaced_is_what_it_was_again_once_its_successor_is_removed(
+    world: World, deploy: Deploy
+) -> None:
+    deploy(Fixed("a"))
+    with alchemy("my-app", stage="prod") as app:
+        successor = app.create(Fixed("a", size=2))
+        app.remove(successor)
+        app.create(Fixed("a"))
+        assert world.sizes == {"a": 1}
+        world.took()
+
+        app.destroy()
+
+    assert world.took() == ["destroy a"]
+    assert world.alive == {}
+
+
 def test_what_needs_what_is_recorded_anew_for_unchanged_resources(
     world: World, deploy: Deploy
 ) -> None:
