@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from . import neighbours, rows
-from .row import Case, cases
+from .row import Case, Row, cases
+from .row import daily as daily_of
 
-INSTANTS = 10
+INSTANTS = 4
 """At how many random instants a run is killed every day."""
+
+ROWS: tuple[Row, ...] = (*rows.ALL, *neighbours.ALL)
+"""All rows but the random instants."""
 
 
 def daily() -> list[Case]:
-    """Return the cases of every day."""
-    return [case for case in _all(INSTANTS) if case.daily]
+    """Return the cases of every day: each row, and over the rows every way to start one."""
+    return [case for row in (*ROWS, *rows.at_random(INSTANTS)) for case in daily_of(row)]
 
 
 def soaking() -> list[Case]:
     """Return all cases but the random instants."""
-    return _all(0)
+    return cases(ROWS)
 
 
 def instants(count: int) -> list[Case]:
     """Return that many random instants."""
     return cases(rows.at_random(count))
-
-
-def _all(count: int) -> list[Case]:
-    return cases((*rows.ALL, *neighbours.ALL, *rows.at_random(count)))

@@ -56,7 +56,7 @@ def _neighbour(
         steps=(Step("made", "answer", everywhere=False),),
         codes=(7,),
         codes_n2=(1,),
-        thin=asynchronous,
+        thin=True,
         needs_program=needs_program,
         styles=("sync", "async") if asynchronous else ("sync",),
         modes=modes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import textwrap
+import zlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -112,7 +113,7 @@ class Row:
         limit: How long the run may take, in seconds.
         may_hang: True if pytest itself may hang: then it is killed after *limit*, and what is left is counted.
         soak: True if it is too slow for every day.
-        thin: True if every day one style for each mode is enough.
+        thin: True if every day one variant is enough; else each mode is run, in one style.
         needs: Module without which it cannot run.
         needs_program: Program without which it cannot run.
         cleaners: How long after the world is as it should be the last process that cleans up may run, in seconds.
@@ -172,12 +173,6 @@ class Case:
     def id(self) -> str:
         """The name of the case: ``segfault[n2-async]``."""
         return f"{self.row.name}[{self.mode}-{self.style}]"
-
-    @property
-    def daily(self) -> bool:
-        """True if it is run every day."""
-        thin = self.row.thin and set(self.row.styles) == set(STYLES)
-        return not self.row.soak and (not thin or (self.mode == "n2") == (self.style == "sync"))
 
     @property
     def workers(self) -> int:
@@ -253,3 +248,15 @@ class Case:
 def cases(rows: tuple[Row, ...]) -> list[Case]:
     """Return every case of *rows*."""
     return [Case(row, mode, style) for row in rows for mode in row.modes for style in row.styles]
+
+
+def daily(row: Row) -> list[Case]:
+    """Return the cases of *row* that are run every day; its name decides, so that the rows share the variants."""
+    if row.soak:
+        return []
+    chance = zlib.crc32(row.name.encode())
+    variants = cases((row,))
+    if row.thin:
+        return [variants[chance % len(variants)]]
+    modes = [[case for case in variants if case.mode == mode] for mode in row.modes]
+    return [styles[(chance + place) % len(styles)] for place, styles in enumerate(modes)]

@@ -131,10 +131,9 @@ SIGNALS = (
     ),
     Row(name="sigkill-session", body=HANG, steps=(Step("made", SIGKILL),), codes=(-9,)),
     Row(name="sigkill-group", body=HANG, steps=(Step("made", SIGKILL, "group"),), codes=(-9,)),
-    Row(name="sigint-session", thin=True, body=HANG, steps=(Step("made", SIGINT),), codes=(2,)),
+    Row(name="sigint-session", body=HANG, steps=(Step("made", SIGINT),), codes=(2,)),
     Row(
         name="sigint-group",
-        thin=True,
         body=HANG,
         steps=(Step("made", SIGINT, "group"),),
         codes=(2,),
@@ -172,7 +171,6 @@ if "MATRIX_NEXT" not in os.environ:
     ),
     Row(
         name="sigint-twice",
-        thin=True,
         head="""
         @pytest.fixture
         def slow(alchemy_scope):
@@ -188,18 +186,16 @@ if "MATRIX_NEXT" not in os.environ:
         within=8.0,
         lines=(r"[1-9]\d* unfinished, 0 leaked in m\w+/test-", "UNFINISHED SlowToGo slow"),
     ),
-    Row(name="sigterm-session", thin=True, body=HANG, steps=(Step("made", SIGTERM),), codes=(143,)),
+    Row(name="sigterm-session", body=HANG, steps=(Step("made", SIGTERM),), codes=(143,)),
     Row(
         name="sigterm-group",
-        thin=True,
         body=HANG,
         steps=(Step("made", SIGTERM, "group"),),
         codes=(143,),
     ),
-    Row(name="sighup-session", thin=True, body=HANG, steps=(Step("made", SIGHUP),), codes=(-1,)),
+    Row(name="sighup-session", body=HANG, steps=(Step("made", SIGHUP),), codes=(-1,)),
     Row(
         name="sighup-group",
-        thin=True,
         body=HANG,
         steps=(Step("made", SIGHUP, "group"),),
         codes=(-1,),
@@ -334,6 +330,7 @@ DISK = (
     ),
     Row(
         name="journal-unwritable",
+        thin=True,
         program="""
         {mark}
         async def test_unwritable(alchemy_scope):
@@ -454,6 +451,7 @@ ORDER = (
     ),
     Row(
         name="unittest",
+        thin=True,
         program="""
         import unittest
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from .driver import missing, play
-from .matrix import daily
-from .row import Case
+from .matrix import ROWS, daily
+from .row import MODES, STYLES, Case
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="processes are counted in /proc and waited for by pidfd"
@@ -33,3 +33,12 @@ def test_nothing_is_left(case: Case, tmp_path: Path, request: pytest.FixtureRequ
     ending = play(case, tmp_path / "run", postgres)
 
     assert ending.problems == [], f"{case.id}\n{ending.output}"
+
+
+def test_every_row_is_run_every_day_and_every_way_to_start_one() -> None:
+    wanted = {row.name for row in ROWS if not row.soak}
+
+    ran = daily()
+
+    assert wanted <= {case.row.name for case in ran}
+    assert {(case.mode, case.style) for case in ran} == {(m, s) for m in MODES for s in STYLES}
