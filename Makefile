@@ -9,11 +9,14 @@ ARGS ?=
 
 WRANGLER := 4.164.0
 
+# Tests start hundreds of processes; each would compile everything anew where the environment forbids to keep bytecode.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help venv wrangler test coverage test-fast lint types demo bench soak clean
 
 help:
 	@echo 'make demo       a run whose worker is killed: what it made is reaped, and the account is empty at the end'
-	@echo 'make test       all tests (minutes)'
+	@echo 'make test       all tests (under ten minutes on two cores)'
 	@echo 'make coverage   all tests, and which lines they ran (half as long again)'
 	@echo 'make test-fast  unit tests and doctests (under a minute)'
 	@echo 'make wrangler   what the tests with wrangler need (once; they are skipped without it)'
@@ -53,7 +56,7 @@ $(VENV)/wrangler/$(WRANGLER): $(READY)
 	    --no-update-notifier --ignore-scripts --prefix $(VENV)/wrangler wrangler@$(WRANGLER)
 	@touch $@
 
-# Hundreds of processes import this package, also where the environment keeps them from writing down its bytecode.
+# First of all, so that no test on a full disk is the one that writes down the bytecode, and half of it.
 test: $(READY)
 	$(BIN)/python -m compileall -q pytest_alchemy
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)

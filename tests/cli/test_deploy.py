@@ -680,6 +680,7 @@ def test_a_full_disk_stops_it_and_leaves_the_state_true(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # it would write there, too
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # Python would keep half of it
     project.write('for number in range(20): app.create(Fixed(f"f{number}"))')
 
     full = project.deploy(preexec_fn=partial(limit_files, 4000))

@@ -404,6 +404,7 @@ def test_without_room_for_the_copy_nothing_is_called(
     graveyard: Graveyard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # it would write there, too
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # Python would keep half of it
     folder = deploy(graveyard, "a", "b")
 
     full = run(graveyard, "destroy", "--stage=pr-7", "--force", limited=partial(limit_files, 500))
@@ -425,6 +426,7 @@ def test_where_no_more_can_be_recorded_everything_is_destroyed_all_the_same(
     graveyard: Graveyard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     folder = deploy(graveyard, "a", "b")
     [journal] = (folder / ".journal").iterdir()
     room = partial(limit_files, journal.stat().st_size + 10)

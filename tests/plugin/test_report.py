@@ -332,9 +332,11 @@ def test_a_folder_that_cannot_be_written_changes_nothing_else(
 FULL_AT_THE_END = """
 import pytest
 import resource
+import sys
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish():
+    sys.dont_write_bytecode = True  # Python would keep half of it
     resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, resource.RLIM_INFINITY))
     return (yield)
 """

@@ -306,6 +306,7 @@ async def test_full(alchemy_scope):
     await alchemy_scope.acreate(File("first"))
     [journal] = pathlib.Path(".alchemy").glob("*/*/.journal/*.jsonl")
     size = journal.stat().st_size
+    sys.dont_write_bytecode = True  # Python would keep half of it
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + {room}, resource.RLIM_INFINITY))
     try:
         for number in range(10):
