@@ -58,7 +58,7 @@ def run(command: list[str], **variables: str) -> subprocess.CompletedProcess[str
     return subprocess.run(
         command,
         cwd=ROOT,
-        env={**inherited, "PYTHONDONTWRITEBYTECODE": "1", **variables},
+        env={**inherited, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -68,17 +68,11 @@ def run(command: list[str], **variables: str) -> subprocess.CompletedProcess[str
 
 
 def run_pytest(*args: str, state: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest with the plugins that the wheel brings, as its users have them: others take most of the time."""
     options = ["-p", "no:cacheprovider", "--alchemy-root", str(state), "--alchemy-leaks=fail"]
-    return run([sys.executable, "-m", "pytest", *args, *options], **variables)
-
-
-def run_on_two_workers(
-    *args: str, state: Path, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    """Run an example with two workers, without plugins that it does not need: finding them takes most of the time."""
     plugins = ["-p", "alchemy", "-p", "xdist", "-p", "asyncio"]
     variables["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    return run_pytest(*args, "-n2", *plugins, state=state, **variables)
+    return run([sys.executable, "-m", "pytest", *args, *options, *plugins], **variables)
 
 
 def databases_of(app: str, url: str) -> list[str]:
@@ -118,22 +112,6 @@ def test_every_example_says_how_to_run_it() -> None:
     assert folders >= {"fastapi_app", "postgres", "quickstart"}
 
 
-def test_the_quickstart_runs_on_two_workers(tmp_path: Path) -> None:
-    ran = run_on_two_workers("examples/quickstart", state=tmp_path)
-
-    assert ran.returncode == 0, ran.stdout
-    assert "8 created, 8 destroyed, 0 leaked" in ran.stdout
-
-
-def test_no_database_is_left_by_two_workers(postgres_url: str, app: str, tmp_path: Path) -> None:
-    ran = run_on_two_workers(
-        "examples/postgres", f"--alchemy-app={app}", state=tmp_path, PGSERVER=postgres_url
-    )
-
-    assert ran.returncode == 0, ran.stdout
-    assert databases_of(app, postgres_url) == []
-
-
 @pytest.mark.parametrize(
     ("killed", "made"),
     [
@@ -148,8 +126,9 @@ def test_no_database_is_left_by_a_killed_worker(
     (folder / "test_killed.py").write_text(killed)
     alive = tmp_path / "alive.json"
 
-    ran = run_on_two_workers(
+    ran = run_pytest(
         str(folder),
+        "-n2",
         f"--alchemy-app={app}",
         state=tmp_path / "state",
         PGSERVER=postgres_url,

@@ -98,7 +98,6 @@ class Runner:
             "RUNNER_TEMP": str(self._path / "temp"),
             "GITHUB_ENV": str(self._path / "temp" / "env"),
             "CLOUDFLARE_BASE_URL": self._fake.url,
-            "PYTHONDONTWRITEBYTECODE": "1",
             **self._filled(said),
         }
 
