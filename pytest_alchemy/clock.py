@@ -48,6 +48,11 @@ monotonic: Callable[[], float] = _time.monotonic
 """Return seconds since some fixed moment; it never goes back."""
 
 
+def since_boot() -> float:
+    """Return how long the system has been running, sleep included, in seconds; Linux only."""
+    return _time.clock_gettime(_time.CLOCK_BOOTTIME)  # type: ignore[no-any-return]
+
+
 def now() -> float:
     """Return the real time, in seconds since the epoch (UTC)."""
     machine = sys.modules.get("time_machine")

@@ -132,13 +132,18 @@ def _wait_for(patron: int, folders: list[str], give_up: float) -> None:
 
 
 def _lives(process: int) -> bool:
+    """Tell whether *process* runs; one that has ended does not, even if nobody collects it."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
+    except OSError:  # it is somebody else's
+        pass
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
     except OSError:
         return True
-    return True
 
 
 def _finish(child: int, give_up: float) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pytest_alchemy import clock
 from pytest_alchemy.errors import AlchemyError
+from pytest_alchemy.recovery.processes import is_there
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.folders import LOCK
 from pytest_alchemy.state.locks import is_held
@@ -49,19 +49,6 @@ def is_living(folder: Path) -> bool:
     return any(is_held(lock) for lock in [folder / LOCK, *sorted(folder.glob(f"{LOCK}-*"))])
 
 
-def lives(process: int) -> bool:
-    """Tell whether there is such a process; one of that number that is another one only delays things."""
-    if not process:
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return True
-
-
 def why_not_in(state: StageState, *, foreign: bool = False) -> str:
     """
     Return why a stage that nobody lives in is left alone.
@@ -74,7 +61,7 @@ def why_not_in(state: StageState, *, foreign: bool = False) -> str:
         return "nothing is recorded in it"
     if not all(book.header.ephemeral for book in state.books.values()):
         return "it outlives its programs"
-    if any(lives(book.header.patron) for book in state.books.values()):
+    if any(is_there(book.header.patron, book.header.started) for book in state.books.values()):
         return "its run goes on"
     if state.untrusted and not foreign:
         return f"{state.untrusted[0]} was edited, or was not written by this user on this machine"

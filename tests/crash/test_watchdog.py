@@ -92,11 +92,17 @@ def stage_of(world: World) -> Path:
 
 
 def watch(
-    folder: Path, *, limit: float = LIMIT, lock_patience: float = LIMIT, package: Path = PACKAGE
+    folder: Path,
+    *,
+    limit: float = LIMIT,
+    patron: int = 0,
+    patience: float = 0.0,
+    lock_patience: float = LIMIT,
+    package: Path = PACKAGE,
 ) -> subprocess.Popen[bytes]:
     """Return a watchdog whose owner has a stage in *folder* and lives until its input is closed."""
     libraries = Path(msgspec.__file__).parents[1]
-    words = [limit, 0, 0, lock_patience, LOG, package, libraries]
+    words = [limit, patron, patience, lock_patience, LOG, package, libraries]
     command = [sys.executable, "-P", "-S", "-E", str(WATCHDOG), *map(str, words)]
     watchdog = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     assert watchdog.stdin is not None
@@ -328,6 +334,23 @@ def test_it_lives_no_longer_than_its_limit_after_its_owner(
     with pytest.raises(ProcessLookupError):  # nor does anybody whom it started
         os.killpg(watchdog.pid, 0)
     assert world.left == ["it"]
+
+
+def test_nobody_waits_for_a_dead_patron_that_is_not_collected(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    dies(pytester, 'alchemy_scope.create(Local("it"))')
+    world.run_apart("-p", "no_watchdog")
+    patron = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, patron.pid, os.WEXITED | os.WNOWAIT)
+
+    try:
+        ended = owner_dies(watch(stage_of(world), patron=patron.pid, patience=10 * LIMIT))
+    finally:
+        patron.wait()
+
+    assert ended == 0
+    assert world.left == []
 
 
 def test_it_is_deaf_to_signals_but_what_destroys_start_is_not(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
 import string
@@ -318,11 +319,8 @@ def test_what_a_stage_of_somebody_else_records_decides_nothing(graveyard: Gravey
     assert reason(graveyard, name) == ""
 
 
-def test_a_run_whose_controller_lives_goes_on(
-    graveyard: Graveyard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pytest_alchemy.recovery.found.lives", lambda process: process == 4242)
-    graveyard.bury(run=LIVING, patron=4242)
+def test_a_run_whose_controller_lives_goes_on(graveyard: Graveyard) -> None:
+    graveyard.bury(run=LIVING, patron=os.getpid(), started=clock.now())
 
     assert reason(graveyard, expired(run=LIVING)) == "its run goes on"
 

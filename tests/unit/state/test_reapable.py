@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +74,19 @@ def test_a_lasting_stage_is_never_reaped(folder: Path) -> None:
     store.release(lease)
 
     assert why_not_reapable(folder, KEY) == "it outlives its programs"
+
+
+def test_what_belongs_to_a_run_whose_controller_lives_is_left_to_that(folder: Path) -> None:
+    dead(folder, intent(1), patron=os.getpid(), started=clock.now())
+
+    assert why_not_reapable(folder, KEY) == "its run goes on"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+def test_a_later_process_with_the_controllers_number_is_nobody(folder: Path) -> None:
+    dead(folder, intent(1), patron=os.getpid(), started=clock.now() - 1e6)
+
+    assert is_reapable(folder, KEY)
 
 
 def test_one_lasting_journal_is_enough(folder: Path) -> None:

@@ -1,0 +1,53 @@
+"""Whether a process that a record names is still there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from pytest_alchemy import clock
+from pytest_alchemy.recovery.processes import is_there
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """Return a process that lives until its input is closed."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+
+
+def test_it_is_there_until_it_ends(process: subprocess.Popen[bytes]) -> None:
+    now = clock.now()
+    assert is_there(process.pid, now)
+
+    process.kill()
+    process.wait()
+
+    assert not is_there(process.pid, now)
+
+
+@linux
+def test_one_that_nobody_collects_is_gone(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+    assert not is_there(process.pid, clock.now())
+
+
+@linux
+def test_one_that_began_later_is_another_one(process: subprocess.Popen[bytes]) -> None:
+    assert not is_there(process.pid, clock.now() - 60.0)
+
+
+def test_one_of_another_user_is_there() -> None:
+    assert is_there(1, clock.now())
+
+
+def test_no_process_is_not_there() -> None:
+    assert not is_there(0, clock.now())
