@@ -188,11 +188,12 @@ def _loaded(documents: dict[Place, Versioned], segments: list[Segment]) -> Stage
             state.books[lineage].live[live.entry.seq] = live
         if "expires" in read.document:
             state.kept[place] = moment_in(read, "expires")
+    # The youngest last, however the documents are sorted: of two that keep the same scope it has the last word.
+    state.books = dict(sorted(state.books.items(), key=_age))
     for lineage, book in state.books.items():
         records = [s.records for s in segments if s.header.lineage == lineage]
         _play(state, book, itertools.chain.from_iterable(records))
     _forget_empty(state)
-    state.books = dict(sorted(state.books.items(), key=_age))
     return state
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_alchemy.errors import LeaseLostError, StateChangedError, StateFileError
@@ -387,7 +387,11 @@ class Unsteady(MemoryStore):
         self.left -= 1
 
 
+KEPT_INTENT = Intent(1, (), "bucket", "a", "alt-a", "", {})
+
+
 @given(journals)
+@example([("", [KEPT_INTENT, Kept((), 1.0)], False), ("first", [Kept((), 0.0)], False)])
 @settings(max_examples=100, deadline=None)
 def test_a_fold_that_was_cut_off_anywhere_is_simply_done_again(
     runs: list[tuple[str, list[Record], bool]],
