@@ -9,12 +9,19 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import postgres
+from tests.support.user import forget_user
 
 pytest_plugins = ["pytester"]
 
 # Whoever starts us in the background may ignore Ctrl-C, and then every process we start would do so, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def user_as_the_environment_says() -> None:
+    """Forget who the user was in an earlier test: a run inside it had a home of its own."""
+    forget_user()
 
 
 @pytest.fixture(autouse=True)

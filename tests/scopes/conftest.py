@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.user import forget_user
-
 from .things import World, new_world
 
 VARIABLES = ("CI", "ALCHEMY_STAGE", "ALCHEMY_PROFILE", "ALCHEMY_FAKE_ACCOUNT")
@@ -26,9 +24,3 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def this_users_key() -> None:
-    """Look the key up again: a run inside an earlier test of this process had a home of its own."""
-    forget_user()
