@@ -111,6 +111,7 @@ class Alchemy:
         """
         from pytest_alchemy.trial import Trial
 
+        stop_loading()
         return Trial(name, stage, destroy_strategy or "sequential")
 
     def env(self, variable: str) -> Env:

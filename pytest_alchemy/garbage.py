@@ -33,7 +33,16 @@ def no_search() -> Iterator[None]:
         with _lock:
             _inside -= 1
             if _searched and not _inside:
-                if not gc.get_freeze_count():
-                    gc.freeze()  # whatever is there is taken for old ...
-                    gc.unfreeze()  # ... without having been looked through
-                gc.enable()
+                try:
+                    _take_for_old()
+                finally:
+                    gc.enable()
+
+
+def _take_for_old() -> None:
+    """Take whatever is there for old, without looking through it; not where something is frozen for good."""
+    if not gc.get_freeze_count():
+        try:
+            gc.freeze()
+        finally:
+            gc.unfreeze()

@@ -341,9 +341,8 @@ class Teardown:
             while len(running) < AT_ONCE and (
                 thing := self._order.take(something_runs=bool(running))
             ):
-                if thing.parallel:
+                if thing.parallel and self._start(thing, ended):
                     running[thing] = thing
-                    self._start(thing, ended)
                 else:
                     self._done(thing, run_blocking(self._here(thing)))
             if not running:
@@ -364,8 +363,8 @@ class Teardown:
         self,
         thing: Owned,
         ended: queue.SimpleQueue[tuple[Owned, Failure | BaseException | None]],
-    ) -> None:
-        """Destroy *thing* in a thread of its own; what becomes of it is put into *ended*."""
+    ) -> bool:
+        """Destroy *thing* in a thread of its own, if there is one to be had; what becomes of it is put into *ended*."""
         context = contextvars.copy_context()
         steps = self._one(thing, self._driver, share=self._share)
 
@@ -375,7 +374,12 @@ class Teardown:
             except BaseException as error:  # whoever waits gets it
                 ended.put((thing, error))
 
-        start_daemon(run)
+        try:
+            start_daemon(run)
+        except RuntimeError:  # the system gives no more threads
+            steps.close()
+            return False
+        return True
 
     def _until_hung(self) -> float:
         """Return how long to wait before looking for what hangs, in seconds."""
@@ -391,6 +395,7 @@ class Teardown:
                 error = TimeoutError(f"it hung and was left behind{self._limit()}")
                 note_failure(thing, error, 1)
                 del running[thing]
+                self._hangs_from.pop(thing, None)  # or the others would be looked at all the time
                 self._done(thing, Failure(thing, error))
 
     async def _in_tasks(self) -> None:

@@ -63,6 +63,11 @@ class Mismatch(Exception):
         self.path, self.reason = path, reason
         self.discreet, self.found = discreet or reason, found
 
+    def within(self, path: str, place: str) -> Mismatch:
+        """Return the mismatch with *place*, where in the value at *path* it was found."""
+        inside = self.path[len(path) :]
+        return Mismatch(f"{path}{place}{inside}", self.reason, self.discreet, self.found)
+
     @classmethod
     def of(cls, path: str, expected: str, value: Any) -> Self:
         """Return the mismatch of *value* with what was *expected* instead."""
@@ -163,13 +168,13 @@ class _Items(Shape):
     def accept(self, value: Any, path: str) -> Any:
         if not isinstance(value, self.takes):
             raise Mismatch.of(path, self.name, value)
-        accept = self.item.accept
+        accept, items = self.item.accept, []
         try:
-            return self.made([accept(item, path) for item in value])
-        except Mismatch:
-            for n, item in enumerate(value):  # the way to it is asked for only now
-                accept(item, f"{path}[{n}]")
-            raise
+            for item in value:
+                items.append(accept(item, path))  # noqa: PERF401  # how far it came is needed below
+        except Mismatch as mismatch:  # the way to it is put together only now
+            raise mismatch.within(path, f"[{len(items)}]") from None
+        return self.made(items)
 
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
         if not isinstance(data, list):

@@ -193,21 +193,23 @@ class LastingScope(RecordedScope):
 
     def _again(self, kind: Kind, live: Live, resource: Resource) -> Resource | None:
         """Let *resource* stand for what *live* records of it; None if it has to be tried again: others came first."""
-        with self.root.lock:  # a finalization that has begun takes it for undeclared
-            self.refuse_if_closed(resource)
-            entry = LastingEntry.of(self, kind, resource, live)
-            if entry.seq in self.owned or self.owned.setdefault(entry.key, entry) is not entry:
-                return None
-            self.recorded.declared.add(entry.seq)
+        entry: LastingEntry | None = None
         try:
+            with self.root.lock:  # a finalization that has begun takes it for undeclared
+                self.refuse_if_closed(resource)
+                entry = LastingEntry.of(self, kind, resource, live)
+                if entry.seq in self.owned or self.owned.setdefault(entry.key, entry) is not entry:
+                    return None
+                self.recorded.declared.add(entry.seq)
             entry.where = resource._alchemy.where()
             kind.fill(resource, kind.outputs, live.outputs or {}, self.top.resolve)
+            self._spare_inside(entry)  # also if the account at hand is another one
             self._check_account(entry, resource)
             self.recorded.note(_KEEP, entry)
-            self._spare_inside(entry)
             self._relink(entry)
         finally:
-            entry.end()
+            if entry is not None:
+                entry.end()
         return resource
 
     def _recall(self, live: Live, resource: Resource) -> Any:
@@ -228,8 +230,9 @@ class LastingScope(RecordedScope):
                 await self._clear_inside(entry, driver)
                 self.forget(entry)
                 return None
-            first = self._claim(entry, resource)
+            # What cannot be recorded is told before it stands for anything.
             names = _changed(entry.kind, entry.props, resource)
+            first = self._claim(entry, resource)
             step = self._step(entry, names, first=first)
             if self.recorded.wishes.plan_only or step is Step.KEEP:
                 return self._keep(entry, resource, first=first)
@@ -264,7 +267,11 @@ class LastingScope(RecordedScope):
             if entry.recorded:  # what is only planned has no world yet
                 lifecycle.check_world(entry, resource)
         else:
-            self._check_account(entry, resource)
+            try:
+                self._check_account(entry, resource)
+            except BaseException:
+                self._spare_inside(entry)  # it stays as it is, with all that it is made of
+                raise
         return first
 
     def _check_account(self, entry: LastingEntry, resource: Resource) -> None:

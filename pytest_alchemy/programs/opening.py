@@ -80,7 +80,6 @@ class Opening:
         return opened
 
 
-@no_search()  # until the documents that were read are gone
 def open_stage(choice: Choice) -> Application:
     """
     Take the stage that was chosen, and return the scope of its application.
@@ -97,27 +96,11 @@ def open_stage(choice: Choice) -> Application:
     store = FileStore(folder, user_key(), stage=settings.stage, locking=choice.locking)
     lasting = LastingStage(store)
     reads = wishes.phase == "read" or wishes.plan_only
-    state = load_stage(store) if reads else lasting.open(choice.lock_timeout)
     try:
-        if state.untrusted:
-            raise StateForeignError(state.untrusted[0])
-        kept = state.header.profiles if state.header else {}
-        mapping = kept if choice.mapping is None else choice.mapping
-        if choice.mapping is None:
-            check_kept(state, settings.profile)
-        stage = Stage(
-            settings,
-            settings.stage,
-            None,
-            Program(),
-            lambda header: lasting.journal(replace(header, profiles=mapping)),
-            first_number=state.next_number,
-        )
-        if mapping != kept and wishes.phase == "up" and not wishes.plan_only:
-            stage.open()
-        stage.guard(mapping, user_stage() if mapping else "")
-        stage.use_password(choice.password, state.vault)
-        recorded = _recorded(state, stage, choice)
+        if not reads:
+            lasting.take(choice.lock_timeout)
+        with no_search():  # until the documents that were read are gone
+            stage, recorded = _read(choice, store, lasting, reads=reads)
     except BaseException:
         lasting.end(clean=False)
         raise
@@ -128,6 +111,33 @@ def open_stage(choice: Choice) -> Application:
         recorded.listener = listener
         listener.opened(application)
     return application
+
+
+def _read(
+    choice: Choice, store: FileStore, lasting: LastingStage, *, reads: bool
+) -> tuple[Stage, Recorded]:
+    """Return the stage that was taken, or that is only to be read, and what is recorded of it."""
+    settings, wishes = choice.settings, choice.wishes
+    state = load_stage(store) if reads else lasting.open()
+    if state.untrusted:
+        raise StateForeignError(state.untrusted[0])
+    kept = state.header.profiles if state.header else {}
+    mapping = kept if choice.mapping is None else choice.mapping
+    if choice.mapping is None:
+        check_kept(state, settings.profile)
+    stage = Stage(
+        settings,
+        settings.stage,
+        None,
+        Program(),
+        lambda header: lasting.journal(replace(header, profiles=mapping)),
+        first_number=state.next_number,
+    )
+    if mapping != kept and wishes.phase == "up" and not wishes.plan_only:
+        stage.open()
+    stage.guard(mapping, user_stage() if mapping else "")
+    stage.use_password(choice.password, state.vault)
+    return stage, _recorded(state, stage, choice)
 
 
 def _recorded(state: StageState, stage: Stage, choice: Choice) -> Recorded:

@@ -15,7 +15,8 @@ def is_there(process: int, at: float) -> bool:
     Tell whether the process that had a number at some moment still runs.
 
     One that has ended and was collected by nobody does not; one that began later is another one. In a container the
-    same few numbers come back with each run. Where there is no ``/proc``, whoever has the number counts.
+    same few numbers come back with each run. Where there is no ``/proc``, whoever has the number counts. If the clock
+    was set forward since, the process itself looks like a later one: the lock of a stage is the truth about its owner.
 
     Args:
         process: The number, 0 for no process.
@@ -25,7 +26,7 @@ def is_there(process: int, at: float) -> bool:
         return False
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:  # it is somebody else's
         pass

@@ -25,9 +25,15 @@ class LastingStage:
         self._lineage = ""
         self._wrote = False
 
+    def take(self, timeout: float = 0.0) -> Lease:
+        """Take the stage and read nothing yet; see `open`."""
+        self._lease = self._store.acquire(timeout)
+        return self._lease
+
     def open(self, timeout: float = 0.0) -> StageState:
         """
-        Take the stage and return what it owns; what a program that died left in its journal is folded.
+        Take the stage, unless it is taken already, and return what it owns; what a dead program left in its journal is
+        folded.
 
         The numbers of what is made from now on go on from `StageState.next_number`.
 
@@ -38,14 +44,15 @@ class LastingStage:
             StageLockedError: Another process owns it.
             StateFileError, JournalReadError: What is recorded cannot be trusted or read; nothing was changed.
         """
-        lease = self._store.acquire(timeout)
+        lease = self._lease or self.take(timeout)
         try:
             state = fold_stage(self._store, lease)
         except BaseException:
+            self._lease = None
             self._store.release(lease)
             raise
         self._wrote = False
-        self._lease, self._lineage = lease, next(reversed(state.books), "")
+        self._lineage = next(reversed(state.books), "")
         return state
 
     def journal(self, header: StageOpened) -> Journal:

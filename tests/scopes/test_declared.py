@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -54,6 +55,20 @@ class Placed(Thing, kind="placed"):
     """It lives in an account."""
 
     account: ClassVar[str] = "one"
+
+    def world(self) -> str:
+        return self.account
+
+
+class Elsewhere(Thing, kind="elsewhere"):
+    """Lives in an account, and makes another one inside itself."""
+
+    weight: float = 0.0
+    account: ClassVar[str] = "one"
+
+    def create(self) -> None:
+        super().create()
+        self.scope.create(Thing("inner"))
 
     def world(self) -> str:
         return self.account
@@ -819,6 +834,33 @@ def test_a_thing_of_another_world_is_neither_kept_nor_made_again(
 
     with pytest.raises(OtherWorldError):
         deploy_blocking(Placed("a"))
+
+    assert world.took() == []
+
+
+def test_what_a_thing_of_another_world_is_made_of_stays_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy_blocking(Elsewhere("a"))
+    monkeypatch.setattr(Elsewhere, "account", "two")
+    world.took()
+
+    for size in (1, 2):
+        with alchemy("my-app", stage="prod") as app, suppress(OtherWorldError):
+            app.create(Elsewhere("a", size=size))
+
+    assert world.took() == []
+
+
+def test_what_was_declared_wrongly_and_then_rightly_keeps_what_it_is_made_of(world: World) -> None:
+    deploy_blocking(Elsewhere("a"))
+    world.took()
+
+    with alchemy("my-app", stage="prod") as app:
+        with pytest.raises(InvalidPropertyError):
+            app.create(Elsewhere("a", weight=math.nan))
+        first = Elsewhere("a")
+        assert app.create(first) is first
 
     assert world.took() == []
 

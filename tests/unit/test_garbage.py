@@ -24,6 +24,9 @@ def test_nothing_is_searched_for_inside_and_again_afterwards() -> None:
     assert gc.isenabled()
 
 
+@pytest.mark.skipif(
+    gc.get_freeze_count() > 0, reason="this Python begins with frozen objects, and is left alone"
+)
 def test_what_is_made_inside_is_not_looked_through_at_once_when_it_goes_on() -> None:
     with no_search():
         made: list[list[object]] = [[] for _ in range(2000)]
@@ -49,6 +52,21 @@ def test_what_somebody_froze_stays_frozen() -> None:
 def test_it_goes_on_also_after_an_error() -> None:
     with pytest.raises(ValueError, match="damaged"), no_search():
         raise ValueError("damaged")
+
+    assert gc.isenabled()
+
+
+def test_it_goes_on_also_after_an_interrupt_at_the_very_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gc, "freeze", interrupted)
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: 0)
+
+    with pytest.raises(KeyboardInterrupt), no_search():
+        pass
 
     assert gc.isenabled()
 

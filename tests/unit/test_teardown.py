@@ -6,11 +6,13 @@ import asyncio
 import pickle
 import re
 import threading
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
 
 from pytest_alchemy import Resource, output
+from pytest_alchemy.driver import start_daemon
 from pytest_alchemy.errors import BlockedError, DestroyError
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import STRATEGIES, Settings, Strategy
@@ -380,6 +382,26 @@ def test_in_parallel_a_coroutine_that_hangs_stops_nothing_else(hand: Hand, world
     assert [failure.owned.title for failure in outcome.failures] == ["Hangs 'h'"]
     assert outcome.destroyed == 1
     assert destroyed(world) == ["a"]
+
+
+def test_where_there_are_no_more_threads_the_rest_goes_in_this_one(
+    scope: Scope, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = start_daemon, iter(range(2))
+
+    def start(run: Callable[[], None]) -> None:
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")
+        real(run)
+
+    monkeypatch.setattr("pytest_alchemy.teardown.start_daemon", start)
+    for number in range(6):
+        scope.create(Thing(f"n{number}"))
+
+    scope.destroy("parallel")
+
+    assert world.ids == []
+    assert len(destroyed(world)) == 6
 
 
 def test_a_teardown_with_time_enough_says_what_it_did(

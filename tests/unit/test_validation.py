@@ -269,6 +269,18 @@ def test_a_value_that_does_not_fit_is_refused_and_the_place_named(
     assert (caught.value.path, caught.value.reason) == (place, reason)
 
 
+def test_a_wrong_leaf_deep_inside_is_found_at_once() -> None:
+    deep: Any = "x"
+    annotation: Any = int
+    for _ in range(40):  # twice as long for each of them would never end
+        deep, annotation = [deep], list[annotation]
+
+    with pytest.raises(Mismatch) as caught:
+        shape_of(annotation).accept(deep, "")
+
+    assert caught.value.path == "[0]" * 40
+
+
 UNREADABLE: list[tuple[Any, Any, str, str]] = [
     (str, 3, "", "has to be str, not int (3)"),
     (Path, 3, "", "has to be Path, not int (3)"),
