@@ -1,0 +1,40 @@
+"""What may still appear in the world after its maker has died."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from pytest_alchemy import clock
+from pytest_alchemy.errors import MayStillAppearError
+from pytest_alchemy.names import Run
+from pytest_alchemy.records import Intent
+from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
+from pytest_alchemy.state.keys import user_key
+from tests.support.deadstages import DAY, Graveyard, name_of
+
+
+def test_what_runs_out_of_its_time_while_it_is_looked_for_is_looked_for_once_more(
+    graveyard: Graveyard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, ahead = clock.now, [0.0]
+    name = name_of("a", run=Run("k3f9x2ab", now() + DAY))
+    folder = graveyard.bury(
+        more=(Intent(1, (":test_a.py::test_one",), "file", "a", name, "", {}, at=now()),)
+    )
+
+    class Late(MayStillAppearError):
+        def __init__(self, resource: str, until: float) -> None:
+            super().__init__(resource, until)
+            ahead[0] = DAY  # its time is over before anybody asks about it
+
+    monkeypatch.setattr(clock, "now", lambda: now() + ahead[0])
+    monkeypatch.setattr("pytest_alchemy.lifecycle.MayStillAppearError", Late)
+    sys.path.insert(0, str(graveyard.path))  # as whoever reaps a stage does
+
+    said = [f.what for f in DeadStage(folder, user_key()).reap(lock_of(folder, timeout=1.0))]
+
+    assert said == ["unfinished", "reaped"]
+    assert not os.path.exists(folder)
