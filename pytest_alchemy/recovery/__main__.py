@@ -63,9 +63,9 @@ def _report(state: StageState, findings: list[tuple[float, Finding]]) -> None:
     if not any(header.report for header in headers):
         return
     from pytest_alchemy.lastreport import write_last_report
-    from pytest_alchemy.recovery.processes import is_there
+    from pytest_alchemy.recovery.processes import a_patron_lives
 
-    if any(is_there(header.patron, header.started) for header in headers):
+    if a_patron_lives(headers):
         return  # an xdist controller that lives writes it itself
 
     facts = [

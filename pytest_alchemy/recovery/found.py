@@ -11,7 +11,7 @@ from pytest_alchemy.errors import AlchemyError, JournalForeignError
 from pytest_alchemy.names import folder_name
 from pytest_alchemy.records import Deferred, KindSeen, Live, StageOpened
 from pytest_alchemy.recovery.foreign import ForeignStore, first_lines
-from pytest_alchemy.recovery.processes import is_there
+from pytest_alchemy.recovery.processes import a_patron_lives
 from pytest_alchemy.recovery.reapable import is_living, why_not_in
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.folders import LOCK, Root
@@ -169,9 +169,7 @@ def _headers(folder: Path) -> list[StageOpened]:
 
 def _may_live(folder: Path, headers: Iterable[StageOpened]) -> bool:
     try:
-        return is_living(folder) or any(
-            is_there(header.patron, header.started) for header in headers
-        )
+        return is_living(folder) or a_patron_lives(headers)
     except AlchemyError:  # nobody can tell
         return True
 

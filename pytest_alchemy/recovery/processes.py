@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from pytest_alchemy import clock
+from pytest_alchemy.records import StageOpened
 
 _SLACK = 2.0
 """How far the clock may have been set since, in seconds."""
+
+
+def a_patron_lives(headers: Iterable[StageOpened]) -> bool:
+    """Tell whether a controller that ends what the journals with these first lines name still runs."""
+    return any(is_there(header.patron, header.started) for header in headers)
 
 
 def is_there(process: int, at: float) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytest_alchemy import clock
 from pytest_alchemy.errors import AlchemyError
-from pytest_alchemy.recovery.processes import is_there
+from pytest_alchemy.recovery.processes import a_patron_lives
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.folders import LOCK
 from pytest_alchemy.state.locks import is_held
@@ -61,7 +61,7 @@ def why_not_in(state: StageState, *, foreign: bool = False) -> str:
         return "nothing is recorded in it"
     if not all(book.header.ephemeral for book in state.books.values()):
         return "it outlives its programs"
-    if any(is_there(book.header.patron, book.header.started) for book in state.books.values()):
+    if a_patron_lives(book.header for book in state.books.values()):
         return "its run goes on"
     if state.untrusted and not foreign:
         return f"{state.untrusted[0]} was edited, or was not written by this user on this machine"

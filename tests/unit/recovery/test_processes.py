@@ -45,8 +45,15 @@ def test_one_that_began_later_is_another_one(process: subprocess.Popen[bytes]) -
     assert not is_there(process.pid, clock.now() - 60.0)
 
 
-def test_one_of_another_user_is_there() -> None:
-    assert is_there(1, clock.now())
+def test_one_of_another_user_is_there(
+    process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(number: int, signal: int) -> None:
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "kill", refuse)
+        assert is_there(process.pid, clock.now())
 
 
 def test_no_process_is_not_there() -> None:
