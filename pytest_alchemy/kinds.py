@@ -49,12 +49,11 @@ class Field:
         return takes_secrets(self.shape)
 
     @cached_property
-    def is_mutable(self) -> bool:
-        """Whether every object gets a copy of its default."""
+    def _is_mutable(self) -> bool:
         return isinstance(self.default, dict | list | set) or is_dataclass(self.default)
 
     def default_value(self) -> Any:
-        return copy.deepcopy(self.default) if self.is_mutable else self.default
+        return copy.deepcopy(self.default) if self._is_mutable else self.default
 
 
 @dataclass(slots=True, eq=False)
@@ -122,7 +121,7 @@ class Kind:
         for name, known in fields.items():
             value = given.get(name, MISSING)
             if value is MISSING:
-                value = known.default_value() if known.is_mutable else known.default
+                value = known.default_value()
                 if value is MISSING:
                     raise InvalidPropertyError(f"{self.title} {id!r}", name, "is missing")
             else:
