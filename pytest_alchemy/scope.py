@@ -395,6 +395,14 @@ class Scope:
             if self._state is _OPEN:
                 self._state = _State.CLOSING
 
+    def close_if_empty(self) -> bool:
+        """Close it if there is nothing in it, and tell whether that is so."""
+        with self.root.lock:
+            if self.owned or self.children:
+                return False
+            self._state = _State.CLOSED
+            return True
+
     async def close(
         self, driver: Driver, strategy: Strategy | None = None, timeout: float | None = None
     ) -> Outcome:

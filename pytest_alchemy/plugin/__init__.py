@@ -19,6 +19,7 @@ from .fixtures import (
     alchemy_scope,
     alchemy_stage,
     fake_cloudflare,
+    tell,
 )
 from .marker import prepare_items, register
 from .options import Options, add_options
@@ -69,6 +70,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         session = activate(config)
         if "alchemy_app" in used:
             session.share_account()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> None:
+    """Tell the fixtures of this plugin who asks for them."""
+    if fixturedef.argname in NAMES:
+        tell(activate(request.config), request)
 
 
 def activate(config: pytest.Config) -> Session:

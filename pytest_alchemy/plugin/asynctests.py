@@ -26,9 +26,9 @@ def companion_of(item: pytest.Item) -> str | None:
     """Return the name of the companion fixture for *item*; None for a sync test or an unknown runner."""
     if loop_scope := _asyncio_loop_scope(item):
         return f"_alchemy_asyncio_{loop_scope}"
-    if item.get_closest_marker("anyio") and is_coroutine_test(item):
-        return ANYIO if "anyio_backend" in getattr(item, "fixturenames", ()) else None
-    return None
+    if "anyio_backend" not in getattr(item, "fixturenames", ()):
+        return None
+    return ANYIO if item.get_closest_marker("anyio") and is_coroutine_test(item) else None
 
 
 def is_coroutine_test(item: pytest.Item) -> bool:
@@ -110,7 +110,7 @@ def _companion() -> Callable[[pytest.FixtureRequest], AsyncIterator[None]]:
         try:
             yield
         finally:
-            test.leave()
+            test.make_outer_current()
             await test.aclose()
 
     return companion
@@ -142,11 +142,9 @@ def _runs_asyncio(config: pytest.Config) -> bool:
 
 
 def _asyncio_loop_scope(item: pytest.Item) -> str | None:
-    if not _runs_asyncio(item.config):
-        return None
-    from pytest_asyncio.plugin import PytestAsyncioFunction
-
-    if not isinstance(item, PytestAsyncioFunction):
+    plugin = sys.modules.get("pytest_asyncio.plugin")
+    # Nobody else makes such items: a look into the list of plugins would take longer.
+    if plugin is None or not isinstance(item, plugin.PytestAsyncioFunction):
         return None
     marker = item.get_closest_marker("asyncio")
     given = (marker.kwargs.get("loop_scope") or marker.kwargs.get("scope")) if marker else None

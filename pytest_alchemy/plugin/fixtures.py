@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -25,54 +26,69 @@ NAMES = frozenset(
 )
 
 
-@pytest.fixture
-def alchemy_scope(request: pytest.FixtureRequest) -> Iterator[Scope]:
-    """The test's own scope: what it makes is destroyed when the test ends, whatever its end."""
-    from .testscope import TestScope
+# A fixture that takes `request` as an argument costs each test in which it stands a twelfth of what pytest needs for
+# an empty one (pytest 9.2 inspects the signature of a new definition of it, three times). So these are told.
+_asking = threading.local()
 
-    test = TestScope(_session(request), request)
-    with test.entered() as scope:
-        yield scope
+
+def tell(session: Session, request: pytest.FixtureRequest) -> None:
+    """Say who asks for the fixture of this module that is called next in this thread."""
+    _asking.now = session, request
+
+
+def _asked() -> tuple[Session, pytest.FixtureRequest]:
+    """Return what was told; first line of every fixture here, for others may be set up inside it."""
+    told: tuple[Session, pytest.FixtureRequest] = _asking.now
+    del _asking.now
+    return told
+
+
+@pytest.fixture
+def alchemy_scope() -> Iterator[Scope]:
+    """The test's own scope: what it makes is destroyed when the test ends, whatever its end."""
+    session, request = _asked()
+    test = session.test(request)
+    try:
+        yield test.enter()
+    finally:
+        test.leave()
 
 
 @pytest.fixture(scope="class")
-def alchemy_class(request: pytest.FixtureRequest) -> Iterator[Scope]:
+def alchemy_class() -> Iterator[Scope]:
     """A scope that the tests of a class share; it ends with the class."""
-    yield from _session(request).wide_scope(request.node)
+    session, request = _asked()
+    yield from session.wide_scope(request.node)
 
 
 @pytest.fixture(scope="module")
-def alchemy_module(request: pytest.FixtureRequest) -> Iterator[Scope]:
+def alchemy_module() -> Iterator[Scope]:
     """A scope that the tests of a module share; it ends with the module."""
-    yield from _session(request).wide_scope(request.node)
+    session, request = _asked()
+    yield from session.wide_scope(request.node)
 
 
 @pytest.fixture(scope="session")
-def alchemy_stage(request: pytest.FixtureRequest) -> Iterator[Scope]:
+def alchemy_stage() -> Iterator[Scope]:
     """The stage of this process: one for each xdist worker; it ends with the worker."""
-    yield from _session(request).wide_scope(None)
+    session, _ = _asked()
+    yield from session.wide_scope(None)
 
 
 @pytest.fixture(scope="session")
-def alchemy_app(request: pytest.FixtureRequest) -> Iterator[Scope]:
+def alchemy_app() -> Iterator[Scope]:
     """The scope of the whole run: what it owns is made once, shared by all xdist workers, and ends after the last."""
-    yield from _session(request).app_scope()
+    session, _ = _asked()
+    yield from session.app_scope()
 
 
 @pytest.fixture
-def fake_cloudflare(
-    request: pytest.FixtureRequest, alchemy_scope: Scope
-) -> Iterator[FakeCloudflare]:
+def fake_cloudflare(alchemy_scope: Scope) -> Iterator[FakeCloudflare]:
     """
     The fake Cloudflare account of this test: its inventory, its requests, and faults to inject.
 
     It asks for the test's scope so that it ends before it: no fault is left when the scope destroys.
     """
-    with _session(request).fake_cloudflare(request.node) as fake:
+    session, request = _asked()
+    with session.fake_cloudflare(request.node) as fake:
         yield fake
-
-
-def _session(request: Any) -> Session:
-    from . import activate
-
-    return activate(request.config)

@@ -229,6 +229,8 @@ def _said(node: Node) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for _, mark in _marks(node):
         said |= {keyword: value for keyword, value in mark.kwargs.items() if keyword not in said}
+    if not said:
+        return said
     if "teardown_timeout" in said:
         said["teardown_timeout"] = float(said["teardown_timeout"])
     # In one order, so that equal choices are equal, wherever each of them was made.
@@ -237,12 +239,15 @@ def _said(node: Node) -> dict[str, Any]:
 
 def _marks(node: Node) -> Iterator[tuple[Node, pytest.Mark]]:
     """Yield the markers of *node* and of all around it with the node that each stands on, nearest first."""
-    for holder in reversed(node.listchain()):
-        own = [mark for mark in holder.own_markers if mark.name == MARKER]
-        if len(own) > 1:
-            own.sort(key=partial(_distance, holder))
-        for mark in own:
-            yield holder, mark  # type: ignore[misc] # nodes are items or collectors
+    holder: Any = node
+    while holder is not None:
+        if holder.own_markers:
+            own = [mark for mark in holder.own_markers if mark.name == MARKER]
+            if len(own) > 1:
+                own.sort(key=partial(_distance, holder))
+            for mark in own:
+                yield holder, mark
+        holder = holder.parent
 
 
 def _distance(node: Any, mark: pytest.Mark) -> int:

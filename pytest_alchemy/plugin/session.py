@@ -36,6 +36,7 @@ from .progress import messenger, say, teller
 from .reporting import Reporter, sweep_command
 from .signals import end_on_sigterm
 from .stages import RUN, Stages
+from .testscope import TestScope
 
 if TYPE_CHECKING:
     from pytest_alchemy.cloudflare.fake import FakeCloudflare, InventoryItem
@@ -76,7 +77,7 @@ class Session:
         )
         self._stages = Stages(options, self.run, self.worker, self.program)
         self._open: dict[Scope, None] = {}
-        self._attempts: Counter[tuple[str, str]] = Counter()
+        self._attempts: dict[tuple[str, str], int] = {}
         self._counted = (0, 0, Counter[str]())
         self._kept: set[Stage] = set()
         self._kept_things: set[Owned] = set()
@@ -105,6 +106,10 @@ class Session:
         """Return what was chosen for the scopes of *node*; None stands for the run."""
         settings = settings_for(node, self.options)
         return self._stages.with_shared_account(settings) if self._shares_account else settings
+
+    def test(self, request: pytest.FixtureRequest) -> TestScope:
+        """Return what opens and ends the scope of the test that asks for it."""
+        return TestScope(self, request)
 
     def test_scope(self, item: pytest.Item) -> Scope:
         """Return a new scope for *item*; a test that runs again gets another one."""
@@ -270,8 +275,8 @@ class Session:
 
     def _scope(self, settings: Settings, name: str, worker: str | None = None) -> Scope:
         stage = self._stages.stage(settings, worker)
-        self._attempts[stage.name, name] += 1
-        attempt = self._attempts[stage.name, name]
+        attempt = self._attempts.get((stage.name, name), 0) + 1
+        self._attempts[stage.name, name] = attempt
         # A colon cannot stand in the name of a nested scope, so these never meet.
         place = (f":{name}",) if name else ()
         if attempt > 1:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,38 +36,38 @@ class TestScope:
         self._refuse_inside_body()
         self.scope: Scope = session.test_scope(self.item)
         self._outer = current.get()
+        # Cancels the body of an async test while that runs.
         self._cancel: Callable[[], None] | None = None
-        self._body_ended = threading.Event()
-        self._body_ended.set()
 
-    @contextmanager
-    def entered(self) -> Iterator[Scope]:
+    def enter(self) -> Scope:
         """Open the scope around the test."""
-        self.item.stash[TEST_SCOPE] = self
-        # Registered before the companion, so run after it: destroys what a broken loop left.
-        self.item.addfinalizer(self.net)
         self.make_current()
         # unittest runs the coroutines of a test case in a context that it copied when the case was made.
         own_context = getattr(getattr(self.item, "instance", None), "_asyncioTestContext", None)
         if own_context is not None:
             own_context.run(self.make_current)
-        try:
-            if self.companion is not None:
-                self.request.getfixturevalue(self.companion)
-            yield self.scope
-        finally:
-            self.leave()
-            self.scope.start_closing()
-            if self._cancel is not None:
-                self._cancel()
-            if self.companion is None:
-                self.net()
+        if self.companion is not None:
+            self.item.stash[TEST_SCOPE] = self
+            # Registered before the companion, so run after it: destroys what a broken loop left.
+            self.item.addfinalizer(self.net)
+            self.request.getfixturevalue(self.companion)
+        return self.scope
+
+    def leave(self) -> None:
+        """Close the scope to everything new, and destroy what it owns unless the companion does."""
+        self.make_outer_current()
+        if self.companion is None:
+            self.net()
+            return
+        self.scope.start_closing()
+        if self._cancel is not None:
+            self._cancel()
 
     def make_current(self) -> None:
         """Make the scope the current one in this context."""
         current.set(self.scope)
 
-    def leave(self) -> None:
+    def make_outer_current(self) -> None:
         """Make the scope around it the current one again; the context may be another one than before."""
         current.set(self._outer)
 
@@ -77,7 +75,7 @@ class TestScope:
         """Make the body of an async test cancellable; return what undoes that."""
         place = body_of(self.item)
         body = getattr(*place, None)
-        if self.companion is None or not inspect.iscoroutinefunction(body):
+        if not inspect.iscoroutinefunction(body):
             return None
         setattr(*place, guarded(body, self._body_runs, anyio=self.companion == ANYIO))
         return lambda: setattr(*place, body)
@@ -91,6 +89,9 @@ class TestScope:
 
     def net(self) -> None:
         """Destroy what nothing else did, without the test's loop; quiet if there is nothing."""
+        if self.scope.close_if_empty():
+            self._report(Outcome())
+            return
         if self.session.is_over(self.scope) or self.session.keeps(self.scope, self.item):
             return
         closing = self.session.closing(self.scope)
@@ -101,16 +102,12 @@ class TestScope:
 
     def _body_runs(self, cancel: Callable[[], None] | None) -> None:
         self._cancel = cancel
-        if cancel is None:
-            self._body_ended.set()
-        else:
-            self._body_ended.clear()
 
     async def _wait_for_body(self) -> None:
         """Give a body that was cancelled the time to end."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + BODY_GRACE
-        while not self._body_ended.is_set() and loop.time() < give_up:  # noqa: ASYNC110 # see below
+        while self._cancel is not None and loop.time() < give_up:  # noqa: ASYNC110 # see below
             await asyncio.sleep(
                 0.01
             )  # the body may end in another loop, whose events this one cannot await

@@ -98,7 +98,8 @@ class FactBook:
             self.created += created
             self.destroyed += destroyed
             self.scopes += scopes
-            self.retries.update(retries or {})
+            if retries:
+                self.retries.update(retries)
 
     def counts(self) -> dict[str, int]:
         """Return how much was created and destroyed, in how many scopes."""
