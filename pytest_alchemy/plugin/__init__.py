@@ -7,7 +7,10 @@ What a run that uses scopes needs is imported by `activate`, when the first test
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -85,8 +88,27 @@ def activate(config: pytest.Config) -> Session:
     """Return what this process knows of its scopes; the first call imports the engine."""
     session = config.stash.get(SESSION, None)
     if session is None:
-        from .session import Session
+        with _imported_by_python(config):
+            from . import testscope  # noqa: F401 # the first test is not to wait for it
+            from .session import Session
 
         session = config.stash[SESSION] = Session(config, config.stash[OPTIONS])
         session.register()
     return session
+
+
+@contextmanager
+def _imported_by_python(config: pytest.Config) -> Iterator[None]:
+    """
+    Import modules as Python does, not as pytest imports those of plugins: with their assertions rewritten.
+
+    Reading what it keeps of a rewritten module takes longer than executing that; where it cannot keep anything,
+    every run would rewrite the whole engine.
+    """
+    finders, rewriter = sys.meta_path, cast("object", config.pluginmanager.rewrite_hook)
+    # A list of its own, because other threads may be going through this one.
+    sys.meta_path = [finder for finder in finders if finder is not rewriter]
+    try:
+        yield
+    finally:
+        sys.meta_path = finders

@@ -1,0 +1,34 @@
+"""How a run imports what its scopes need."""
+
+from __future__ import annotations
+
+import pytest
+
+# What pytest does with all modules of an installed plugin.
+CONFTEST = """
+def pytest_configure(config):
+    config.pluginmanager.rewrite_hook.mark_rewrite("pytest_alchemy.scope", "helper", "late_helper")
+"""
+
+TESTS = """
+import helper
+
+def test_loaders(alchemy_scope):
+    import late_helper
+    import pytest_alchemy.scope
+    modules = helper, late_helper, pytest_alchemy.scope
+    print("LOADED BY", *(type(module.__loader__).__name__ for module in modules))
+"""
+
+
+def test_only_the_engine_is_imported_without_rewriting_its_assertions(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(TESTS, helper="", late_helper="")
+
+    result = pytester.runpytest_subprocess("-s")
+
+    result.stdout.fnmatch_lines(
+        ["*LOADED BY AssertionRewritingHook AssertionRewritingHook SourceFileLoader*"]
+    )
