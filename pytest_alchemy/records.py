@@ -7,6 +7,8 @@ Instants are seconds since the epoch (UTC), so that a line costs no calendar ari
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -284,7 +286,17 @@ Record = (
 AnyLine = StageOpened | Record
 
 encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder(AnyLine).decode
+
+
+@cache
+def decoder(line: Any) -> Callable[[bytes], Any]:
+    """
+    Return what reads a *line* of that type: `AnyLine`, `Record`, or one of them.
+
+    It is made when it is first asked for: that takes longer than all the rest of this module, and who only writes does
+    not need it.
+    """
+    return msgspec.json.Decoder(line).decode
 
 
 class Live(msgspec.Struct, gc=False):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
+
+import msgspec
 
 OVERLOADED = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses after which the same call may work later (RFC 9110 section 15, RFC 6585 section 4)."""
@@ -28,8 +29,7 @@ A client that would wait and try again by itself leaves that to it.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
+class Advice(msgspec.Struct, frozen=True):
     """
     What to do after an error.
 

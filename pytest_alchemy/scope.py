@@ -8,10 +8,11 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from dataclasses import replace
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
+
+from msgspec.structs import replace
 
 from pytest_alchemy import names
 from pytest_alchemy.ambient import current as _current

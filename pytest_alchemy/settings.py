@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 Strategy = Literal["sequential", "parallel"]
 Keep = Literal["never", "failed", "always"]
@@ -14,8 +15,7 @@ STRATEGIES: tuple[Strategy, ...] = ("sequential", "parallel")
 KEEPS: tuple[Keep, ...] = ("never", "failed", "always")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """
     The choices that every scope of one stage shares.
 

@@ -11,8 +11,9 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from pytest_alchemy import clock
 from pytest_alchemy.callers import stack_level
@@ -46,8 +47,7 @@ class Diary(Protocol):
         """Note that *owned* is gone."""
 
 
-@dataclass(slots=True)
-class Program:
+class Program(msgspec.Struct):
     """
     What all stages of one test session or program share.
 
@@ -63,9 +63,9 @@ class Program:
         rootdir: Folder that the report names files relative to.
     """
 
-    kinds: dict[tuple[str, str], Kind] = field(default_factory=dict)
+    kinds: dict[tuple[str, str], Kind] = {}
     test: str = ""
-    folder: str = field(default_factory=os.getcwd)
+    folder: str = msgspec.field(default_factory=os.getcwd)
     patron: int = 0
     diary: Diary | None = None
     progress: Callable[[str, int, int, float, str], None] | None = None
@@ -87,8 +87,7 @@ class Program:
         self.kinds[app, kind.name] = kind
 
 
-@dataclass(slots=True)
-class Counts:
+class Counts(msgspec.Struct):
     """
     How much was done, for the last lines of a report.
 
@@ -101,7 +100,7 @@ class Counts:
 
     created: int = 0
     destroyed: int = 0
-    retried: Counter[str] = field(default_factory=Counter)
+    retried: Counter[str] = msgspec.field(default_factory=Counter)
 
 
 class Stage:
@@ -258,7 +257,7 @@ class Stage:
             started=clock.now(),
             folder=self.program.folder,
             import_path=tuple(path for path in sys.path if isinstance(path, str)),
-            settings=asdict(self.settings),
+            settings=msgspec.structs.asdict(self.settings),
             journal=clock.token(12),
             patron=self.program.patron,
             report=self.program.report,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from pytest_alchemy.records import AnyLine, Intent, KindSeen, Record, StageOpened
 
@@ -25,8 +26,7 @@ class Journal(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class SharedRecord:
+class SharedRecord(msgspec.Struct, frozen=True):
     """
     What some process recorded of a resource in a stage that several processes share.
 
@@ -53,8 +53,7 @@ class SharedStage(Protocol):
         """Return what is recorded of a resource, by whichever process."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """
     The right to write to a stage.
 
@@ -65,8 +64,7 @@ class Lease:
     fence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Versioned:
+class Versioned(msgspec.Struct, frozen=True):
     """
     The document of a scope as it was read.
 
@@ -83,8 +81,7 @@ class Versioned:
     trusted: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """
     Journal lines that were appended under one lease and are not folded into documents yet.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextvars
 import queue
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from pytest_alchemy import clock, retry
 from pytest_alchemy.driver import (
@@ -73,8 +74,7 @@ _FINAL = (
 )
 
 
-@dataclass(slots=True)
-class Failure:
+class Failure(msgspec.Struct):
     """Something that is still there: its destroy failed, or (*blockers*) it is needed by what is still there."""
 
     owned: Owned
@@ -99,8 +99,7 @@ class Failure:
         return error
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct):
     """
     What became of a teardown.
 
@@ -111,8 +110,8 @@ class Outcome:
     """
 
     destroyed: int = 0
-    failures: list[Failure] = field(default_factory=list)
-    lost: list[DestroyError] = field(default_factory=list)
+    failures: list[Failure] = []
+    lost: list[DestroyError] = []
 
     def raise_failures(self, what: str) -> None:
         """

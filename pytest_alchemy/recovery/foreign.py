@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from pytest_alchemy.errors import JournalCorruptError, JournalFormatError
-from pytest_alchemy.records import FORMAT, Record, StageOpened, decode
+from pytest_alchemy.records import FORMAT, AnyLine, Record, StageOpened, decoder
 from pytest_alchemy.recovery.deadstage import lock_of
 from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.filestore import FileStore
@@ -120,7 +120,7 @@ def _header(path: Path, line: bytes) -> StageOpened:
         seen = msgspec.json.decode(said, type=_Format)
         if seen.format > FORMAT:
             raise JournalFormatError(str(path), seen.format, FORMAT)
-        header = decode(said)
+        header = decoder(AnyLine)(said)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalCorruptError(str(path), 1, f"the line is no stage's: {error}") from error
     if not isinstance(header, StageOpened):
@@ -130,6 +130,7 @@ def _header(path: Path, line: bytes) -> StageOpened:
 
 def _records(path: Path, lines: list[bytes]) -> list[Record]:
     records: list[Record] = []
+    decode = decoder(AnyLine)
     for number, line in enumerate(lines, 2):
         try:
             record = decode(line[_DIGEST:])

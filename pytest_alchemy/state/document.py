@@ -95,10 +95,7 @@ class _Call(_Thing, kw_only=True, gc=False):
 
 
 _GROUPS: Mapping[str, type[_Resource | _Call]] = {"resources": _Resource, "deferred": _Call}
-_KNOWN = {
-    group: frozenset(field.name for field in msgspec.structs.fields(shape))
-    for group, shape in _GROUPS.items()
-}
+_KNOWN = {group: frozenset(shape.__struct_fields__) for group, shape in _GROUPS.items()}
 
 
 class Sheet:

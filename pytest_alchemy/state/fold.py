@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
+import msgspec
 from msgspec.structs import replace
 
 from pytest_alchemy.records import (
@@ -25,8 +25,7 @@ from pytest_alchemy.records import (
 )
 
 
-@dataclass(slots=True)
-class LiveState:
+class LiveState(msgspec.Struct):
     """
     What a journal amounts to.
 
@@ -37,9 +36,9 @@ class LiveState:
         vault: What its secrets are encrypted with, None if there never was one.
     """
 
-    live: dict[int, Live] = field(default_factory=dict)
-    kinds: dict[str, KindSeen] = field(default_factory=dict)
-    kept: list[Kept] = field(default_factory=list)
+    live: dict[int, Live] = {}
+    kinds: dict[str, KindSeen] = {}
+    kept: list[Kept] = []
     vault: Vault | None = None
 
 

@@ -12,7 +12,6 @@ import os
 import threading
 from binascii import b2a_hex
 from contextlib import suppress
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Self
@@ -26,7 +25,16 @@ from pytest_alchemy.errors import (
     JournalFormatError,
     JournalWriteError,
 )
-from pytest_alchemy.records import FORMAT, AnyLine, Deferred, Intent, Record, StageOpened, encode
+from pytest_alchemy.records import (
+    FORMAT,
+    AnyLine,
+    Deferred,
+    Intent,
+    Record,
+    StageOpened,
+    decoder,
+    encode,
+)
 from pytest_alchemy.state.disk import (
     disk,
     open_regular,
@@ -41,9 +49,6 @@ _PURPOSE = b"alchemy journal"
 _DIGEST = 16  # hex digits
 _TRIES = 100
 _MAKING = frozenset((Intent, Deferred))
-_decode_record = msgspec.json.Decoder(Record).decode
-_decode_header = msgspec.json.Decoder(StageOpened).decode
-
 
 _process = object()
 """Another one after each fork: asking for the number of the process would cost a system call per line."""
@@ -65,11 +70,7 @@ class _Peek(msgspec.Struct, tag_field="op", tag="stage"):
     format: int = FORMAT
 
 
-_peek = msgspec.json.Decoder(_Peek).decode
-
-
-@dataclass(slots=True)
-class JournalContents:
+class JournalContents(msgspec.Struct):
     """
     What a journal says.
 
@@ -81,7 +82,7 @@ class JournalContents:
     """
 
     header: StageOpened | None = None
-    records: list[Record] = field(default_factory=list)
+    records: list[Record] = []
     torn: bool = False
     size: int = 0
 
@@ -330,7 +331,7 @@ def _parse(file: str, data: bytes, key: bytes) -> JournalContents:
         return contents
     contents.header = header = _parse_header(file, lines[0], key)
     copy = _mac(header.journal, key).copy
-    record = contents.records.append
+    record, decode = contents.records.append, decoder(Record)
     for number, line in enumerate(lines[1:], 2):
         payload = line[_DIGEST + 1 :]
         mac = copy()
@@ -340,7 +341,7 @@ def _parse(file: str, data: bytes, key: bytes) -> JournalContents:
                 file, number, "the line was altered, moved, or copied from elsewhere"
             )
         try:
-            record(_decode_record(payload))
+            record(decode(payload))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise JournalCorruptError(file, number, f"the line is no record: {error}") from error
     return contents
@@ -349,7 +350,7 @@ def _parse(file: str, data: bytes, key: bytes) -> JournalContents:
 def _parse_header(file: str, line: bytes, key: bytes) -> StageOpened:
     payload = line[_DIGEST + 1 :]
     try:
-        seen = _peek(payload)
+        seen = decoder(_Peek)(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalForeignError(file, "its first line is no stage's") from error
     if seen.format > FORMAT:
@@ -359,9 +360,10 @@ def _parse_header(file: str, line: bytes, key: bytes) -> StageOpened:
     if line[: _DIGEST + 1] != b2a_hex(mac.digest()) + b" ":
         raise JournalForeignError(file)
     try:
-        return _decode_header(payload)
+        header: StageOpened = decoder(StageOpened)(payload)
     except msgspec.DecodeError as error:
         raise JournalCorruptError(file, 1, f"the line is no stage's: {error}") from error
+    return header
 
 
 def _mac(journal: str, key: bytes) -> blake2b:

@@ -15,9 +15,10 @@ import os
 import platform
 import threading
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
+
+import msgspec
 
 from pytest_alchemy import clock
 from pytest_alchemy.errors import AlchemyError, StageLockedError, StateFolderError
@@ -39,8 +40,7 @@ _LONGEST_PAUSE: Final = 0.05
 _TRIES: Final = 100  # each miss means that the file was replaced in that very moment
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(msgspec.Struct, frozen=True):
     """
     Who holds a lock, for the people who meet it.
 
@@ -256,7 +256,7 @@ def _holder_from(said: dict[str, Any]) -> Holder:
 
 def _write_holder(fd: int, holder: Holder) -> None:
     # The first byte is left blank: Windows lets nobody else read the byte that is locked.
-    line = b" " + json.dumps(asdict(holder)).encode() + b"\n"
+    line = b" " + json.dumps(msgspec.structs.asdict(holder)).encode() + b"\n"
     disk.seek(fd, 0, os.SEEK_SET)
     write_all(fd, line)
     disk.cut(fd, len(line))

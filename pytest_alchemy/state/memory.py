@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_alchemy.errors import JournalWriteError
-from pytest_alchemy.records import Record, StageOpened, decode, encode
+from pytest_alchemy.records import AnyLine, Record, StageOpened, decoder, encode
 
 
 class MemoryJournal:
@@ -36,7 +36,7 @@ class MemoryJournal:
     @property
     def records(self) -> list[Record]:
         """Everything recorded so far, oldest first."""
-        found = (decode(line) for line in self._lines)
+        found = map(decoder(AnyLine), self._lines)
         return [record for record in found if not isinstance(record, StageOpened)]
 
     def close(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -38,8 +37,7 @@ _REPEATED = (
 )
 
 
-@dataclass(slots=True)
-class Book:
+class Book(msgspec.Struct):
     """
     What was recorded under one numbering: in a lasting stage of all its runs, in a test's stage of one process.
 
@@ -51,13 +49,12 @@ class Book:
     """
 
     header: StageOpened
-    live: dict[int, Live] = field(default_factory=dict)
-    kinds: dict[str, KindSeen] = field(default_factory=dict)
+    live: dict[int, Live] = {}
+    kinds: dict[str, KindSeen] = {}
     numbers: int = 0
 
 
-@dataclass(slots=True)
-class StageState:
+class StageState(msgspec.Struct):
     """
     What a stage owns.
 
@@ -69,10 +66,10 @@ class StageState:
         vault: What its secrets are encrypted with; None if it never had any.
     """
 
-    books: dict[str, Book] = field(default_factory=dict)
-    kept: dict[Place, float] = field(default_factory=dict)
-    documents: dict[Place, Versioned] = field(default_factory=dict)
-    segments: list[Segment] = field(default_factory=list)
+    books: dict[str, Book] = {}
+    kept: dict[Place, float] = {}
+    documents: dict[Place, Versioned] = {}
+    segments: list[Segment] = []
     vault: Vault | None = None
 
     @property

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace as changed
+from msgspec.structs import replace
 
 from pytest_alchemy.cloudflare import FakeAccount, KVNamespace
 from pytest_alchemy.cloudflare.credentials import ACCOUNT_VARIABLE, TOKEN_VARIABLE
@@ -183,7 +183,7 @@ class Owner:
 
     def _open(self, header: StageOpened) -> FileJournal:
         told = {**header.settings, "live": self._said.live, "profile": self._said.profile}
-        return self.files.open(changed(header, settings=told))
+        return self.files.open(replace(header, settings=told))
 
     @property
     def folder(self) -> Path:

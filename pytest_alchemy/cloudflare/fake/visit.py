@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Self
+
+from msgspec.structs import replace
 
 from pytest_alchemy import names
 from pytest_alchemy.cloudflare.account import account_for
