@@ -5,17 +5,15 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_alchemy import clock
 from pytest_alchemy.names import new_run
 from pytest_alchemy.report.book import FactBook
-from pytest_alchemy.report.facts import Fact
 
 from .leftovers import Leftovers
 from .options import Options
@@ -23,6 +21,9 @@ from .progress import Bulletins, say
 from .reaping import Reaping
 from .reporting import Reporter
 from .signals import end_on_sigterm, notice_interrupts
+
+if TYPE_CHECKING:
+    from pytest_alchemy.report.facts import Fact
 
 LIFETIME = 24 * 3600.0
 """How long anything of a run may still be wanted, in seconds: what is kept is kept for that long."""
@@ -179,13 +180,13 @@ class Controller:
         for fact in self._results([self._submit(folder) for folder in shared], to_the_end=True):
             self._count_unheard(fact)
             if fact.what == "kept":
-                fact = replace(fact, reason="something that is kept needs it")
+                fact = fact.changed(reason="something that is kept needs it")
             if fact.what != "reaped":
                 self._book.add(fact)
                 continue
             self._book.count(destroyed=1)
             if self._options.wants_history:
-                self._book.add(replace(fact, what="destroyed", seconds=0.0))
+                self._book.add(fact.changed(what="destroyed", seconds=0.0))
         for fact in self._leftovers.facts(self._tell) if self._leftovers else ():
             self._book.add(fact)
 
@@ -222,7 +223,7 @@ class Controller:
         died_in = self._died_in.get(fact.worker)
         if fact.what != "reaped" or fact.reason or died_in is None:
             return fact
-        return replace(fact, reason=f"[{fact.worker}] died in {died_in}")
+        return fact.changed(reason=f"[{fact.worker}] died in {died_in}")
 
     def _reap(self, worker: str) -> None:
         for folder in self._folders(worker):
@@ -242,6 +243,7 @@ class Controller:
 def _unfinished(folder: Path, reason: str) -> Iterator[Fact]:
     """Yield what is still there in the stage's folder *folder*; whoever reaps it goes on without this process."""
     from pytest_alchemy.recovery.found import Choice, look_at
+    from pytest_alchemy.report.facts import Fact
     from pytest_alchemy.state.keys import user_key
 
     found = look_at(folder, user_key(), Choice())

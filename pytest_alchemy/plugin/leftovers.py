@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_alchemy import clock
-from pytest_alchemy.report.facts import Fact
 
 from .reaping import Reaping
+
+if TYPE_CHECKING:
+    from pytest_alchemy.report.facts import Fact
 
 PATIENCE = 10.0
 """How long a run waits at its end for what it cleans up after others, in seconds; the reaping goes on after that."""
@@ -64,9 +66,9 @@ class Leftovers(threading.Thread):
 
 def _of_another_run(fact: Fact) -> Fact:
     if fact.what == "reaped":
-        return replace(fact, reason=fact.reason or "left behind by a run that died")
+        return fact.changed(reason=fact.reason or "left behind by a run that died")
     if fact.is_leak:
-        return replace(
-            fact, what="unfinished", reason=f"left behind by a run that died: {fact.reason}"
+        return fact.changed(
+            what="unfinished", reason=f"left behind by a run that died: {fact.reason}"
         )
     return fact

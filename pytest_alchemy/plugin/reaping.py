@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_alchemy import clock
-from pytest_alchemy.report.facts import Fact
+
+if TYPE_CHECKING:
+    from pytest_alchemy.report.facts import Fact
 
 TELL_EVERY = 3.0
 """How often it is told how far a reaping is that is waited for, in seconds."""
@@ -82,6 +84,8 @@ class Reaping(threading.Thread):
         return f"{self.folder.parent.name}/{self.folder.name}"
 
     def _fact(self, line: dict[str, Any], seconds: float) -> Fact:
+        from pytest_alchemy.report.facts import Fact
+
         what, reason = line["what"], line["reason"]
         if "facts" in line:
             return Fact(

@@ -18,7 +18,8 @@ from pytest_alchemy.entry import Entry, Owned
 from pytest_alchemy.errors import MayStillAppearError, OtherWorldError
 from pytest_alchemy.names import Run, new_run
 from pytest_alchemy.report.book import FactBook
-from pytest_alchemy.report.facts import Fact, What
+from pytest_alchemy.report.facts import Fact
+from pytest_alchemy.report.fates import What
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.shared import SharedScope

@@ -1,4 +1,8 @@
-"""All that one run has to tell: numbers, and the facts behind them."""
+"""
+All that one run has to tell: numbers, and the facts behind them.
+
+An xdist controller imports it in every run, also where no scope is used. So facts are imported with the first one.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,12 @@ import heapq
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pytest_alchemy.report.facts import LEAKS, WHATS, Fact, LeaksMode, Told, resolve
+from pytest_alchemy.report.fates import LEAKS, WHATS, LeaksMode, Told
+
+if TYPE_CHECKING:
+    from pytest_alchemy.report.facts import Fact
 
 MOST: Final = 10_000
 """How many problems a book holds one by one, and how much that was destroyed; the rest is only counted."""
@@ -82,8 +89,11 @@ class FactBook:
             if known is None and len(self._facts) >= MOST:
                 self._unlisted[fact.what] += 1
                 return
-            told = fact if known is None else resolve(known, fact)
-            self._facts[identity] = self._unsent[identity] = told
+            if known is not None:
+                from pytest_alchemy.report.facts import resolve
+
+                fact = resolve(known, fact)
+            self._facts[identity] = self._unsent[identity] = fact
 
     def count(
         self,
@@ -145,7 +155,10 @@ class FactBook:
         )
         with self._lock:
             self._unlisted.update(data.get("unlisted", {}))
-        self.add_all(Fact.from_dict(fact) for fact in data.get("facts", ()))
+        if "facts" in data:
+            from pytest_alchemy.report.facts import Fact
+
+            self.add_all(Fact.from_dict(fact) for fact in data["facts"])
 
     def add_all(self, facts: Iterable[Fact]) -> None:
         """Take note of all of *facts*."""

@@ -16,7 +16,8 @@ from typing import Any, Final, Literal
 
 from pytest_alchemy import clock
 from pytest_alchemy.report.book import FactBook
-from pytest_alchemy.report.facts import WHATS, Fact
+from pytest_alchemy.report.facts import Fact
+from pytest_alchemy.report.fates import WHATS
 from pytest_alchemy.report.texts import plain
 
 SCHEMA: Final = 1

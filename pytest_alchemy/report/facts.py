@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
 from pathlib import PurePath
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
+import msgspec
+
+from pytest_alchemy.report.fates import LEAKS, What
 from pytest_alchemy.report.texts import plain
-
-Told = Literal["leaked", "unrecoverable", "elsewhere", "unfinished", "reaped", "untracked", "kept"]
-What = Told | Literal["destroyed"]
-LeaksMode = Literal["fail", "warn", "off"]
-
-WHATS: Final[tuple[Told, ...]] = (
-    "leaked",
-    "unrecoverable",
-    "elsewhere",
-    "unfinished",
-    "reaped",
-    "untracked",
-    "kept",
-)
-"""What a report tells one by one, in this order: the worst first. What was destroyed is only counted."""
-
-LEAKS: Final[frozenset[What]] = frozenset(("leaked", "unrecoverable", "elsewhere"))
-"""What is still there although its scope is over and nobody asked to keep it."""
 
 # Of two facts about one thing the one further right is told: a later process knows better than the one that failed
 # first, and what is gone is no leak any more, whichever of the two arrives first.
@@ -44,8 +28,7 @@ _FREE_TEXTS: Final = frozenset(("reason", "hint", "world"))
 _MOST_ERRORS: Final = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
     r"""
     What became of one thing.
 
@@ -101,10 +84,10 @@ class Fact:
     errors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in _DEFAULTS:
+        for name, default in _DEFAULTS.items():
             value = getattr(self, name)
-            if value != _DEFAULTS[name]:
-                object.__setattr__(self, name, self._fit(name, value))
+            if value != default:
+                msgspec.structs.force_setattr(self, name, self._fit(name, value))
 
     def _fit(self, name: str, value: Any) -> float | str | tuple[str, ...]:
         if name in _NUMBERS:
@@ -160,9 +143,16 @@ class Fact:
         """Return the fact that ``as_dict`` wrote down."""
         return cls(**data)
 
+    def changed(self, **changes: Any) -> Self:
+        """Return it with *changes*."""
+        return msgspec.structs.replace(self, **changes)
 
-# What each field is if nobody says so; MISSING for those that have to be said.
-_DEFAULTS: Final[dict[str, Any]] = {field.name: field.default for field in fields(Fact)}
+
+# What each field is if nobody says so; NODEFAULT for those that have to be said.
+_DEFAULTS: Final[dict[str, Any]] = {
+    **dict.fromkeys(Fact.__struct_fields__, msgspec.NODEFAULT),
+    **dict(zip(reversed(Fact.__struct_fields__), reversed(Fact.__struct_defaults__), strict=False)),
+}
 
 
 def below(rootdir: PurePath, path: str) -> str:
@@ -190,8 +180,7 @@ def resolve(first: Fact, second: Fact) -> Fact:
     if _FINALITY.index(first.what) > _FINALITY.index(second.what):
         told, other = first, second
     same = told.what == other.what
-    return replace(
-        told,
+    return told.changed(
         reason=told.reason or (other.reason if same else ""),
         hint=told.hint or (other.hint if same else ""),
         profile=told.profile or other.profile,

@@ -11,7 +11,8 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from pytest_alchemy.report import words
-from pytest_alchemy.report.facts import LEAKS, WHATS, LeaksMode, below
+from pytest_alchemy.report.facts import below
+from pytest_alchemy.report.fates import LEAKS, WHATS, LeaksMode
 
 MOST_ANNOTATIONS: Final = 10
 MOST_ROWS: Final = 200

@@ -12,7 +12,7 @@ from typing import Any, Final
 from xml.etree import ElementTree as Xml
 
 from pytest_alchemy.report import words
-from pytest_alchemy.report.facts import LEAKS, WHATS
+from pytest_alchemy.report.fates import LEAKS, WHATS
 
 SUITE: Final = "alchemy.leaks"
 MOST_CASES: Final = 1000

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from pytest_alchemy import clock
 from pytest_alchemy.report.book import FactBook
 from pytest_alchemy.report.durations import duration_lines
-from pytest_alchemy.report.facts import LEAKS, WHATS, Fact, LeaksMode, Told, What, below
+from pytest_alchemy.report.facts import Fact, below
+from pytest_alchemy.report.fates import LEAKS, WHATS, LeaksMode, Told, What
 from pytest_alchemy.report.texts import one_line
 from pytest_alchemy.report.words import retries
 

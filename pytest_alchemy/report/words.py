@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any, Final
 
-from pytest_alchemy.report.facts import LEAKS, WHATS
+from pytest_alchemy.report.fates import LEAKS, WHATS
 
 MEANINGS: Final[dict[str, str]] = {
     "leaked": "It could not be destroyed and is still there.",

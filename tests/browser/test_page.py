@@ -11,7 +11,7 @@ import pytest
 
 from pytest_alchemy.report.book import FactBook
 from pytest_alchemy.report.document import Origin
-from pytest_alchemy.report.facts import WHATS
+from pytest_alchemy.report.fates import WHATS
 from pytest_alchemy.report.files import write
 from tests.support import browser as browsers
 from tests.unit.report.facts import NOON, ROOT, fact

@@ -18,7 +18,7 @@ from string import Template
 from typing import Any, Final
 
 from pytest_alchemy.report import words
-from pytest_alchemy.report.facts import LEAKS, WHATS
+from pytest_alchemy.report.fates import LEAKS, WHATS
 from pytest_alchemy.report.texts import one_line
 
 MOST_CARDS: Final = 100

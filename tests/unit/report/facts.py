@@ -6,7 +6,8 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from pytest_alchemy.report.facts import Fact, What
+from pytest_alchemy.report.facts import Fact
+from pytest_alchemy.report.fates import What
 
 ROOT = PurePosixPath("/home/ann/shop")
 NOON = datetime(2026, 3, 1, 12, 4, 11).astimezone().timestamp()  # reports speak in local time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_alchemy.report.book import FactBook
 from pytest_alchemy.report.durations import duration_lines
-from pytest_alchemy.report.facts import What
+from pytest_alchemy.report.fates import What
 from tests.unit.report.facts import NOON, fact
 
 

@@ -23,7 +23,8 @@ from pytest_alchemy import clock
 from pytest_alchemy.errors import ReportFileError
 from pytest_alchemy.report.book import FactBook
 from pytest_alchemy.report.document import MOST_BYTES, SCHEMA_FILE, Origin, as_document
-from pytest_alchemy.report.facts import WHATS, Fact
+from pytest_alchemy.report.facts import Fact
+from pytest_alchemy.report.fates import WHATS
 from pytest_alchemy.report.files import as_json, write
 from pytest_alchemy.report.junit import as_xml
 from pytest_alchemy.report.page import as_html

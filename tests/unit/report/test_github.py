@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_alchemy.report.book import FactBook
 from pytest_alchemy.report.document import Origin, as_document
-from pytest_alchemy.report.facts import LeaksMode
+from pytest_alchemy.report.fates import LeaksMode
 from pytest_alchemy.report.github import MOST_BYTES, append_summary, commands, summary
 from tests.unit.report.facts import ROOT, fact
 

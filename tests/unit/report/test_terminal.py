@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_alchemy.report.book import FactBook
-from pytest_alchemy.report.facts import WHATS, LeaksMode, What
+from pytest_alchemy.report.fates import WHATS, LeaksMode, What
 from pytest_alchemy.report.terminal import Line, stats_for, summary_lines
 from pytest_alchemy.report.texts import one_line
 from tests.unit.report.facts import NOON, ROOT, fact
