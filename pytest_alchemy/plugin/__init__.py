@@ -7,10 +7,8 @@ What a run that uses scopes needs is imported by `activate`, when the first test
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,7 +22,6 @@ from .fixtures import (
     fake_cloudflare,
     tell,
 )
-from .marker import prepare_items, register
 from .options import Options, add_options
 
 if TYPE_CHECKING:
@@ -39,8 +36,14 @@ __all__ = [
     "fake_cloudflare",
 ]
 
-OPTIONS = pytest.StashKey[Options]()
-SESSION = pytest.StashKey["Session"]()
+OPTIONS: pytest.StashKey[Options] = pytest.StashKey()
+SESSION: pytest.StashKey[Session] = pytest.StashKey()
+
+MARKER = "alchemy"
+_ABOUT_MARKER = (
+    f"{MARKER}(stage=..., destroy=..., app=..., profile=..., live=..., keep=..., teardown_timeout=...): "
+    "open a scope of resources around the test, and choose what it uses and how it ends."
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,22 +53,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options; in an xdist controller, watch over the workers."""
-    register(config)
-    config.stash[OPTIONS] = Options.of(config)
+    config.addinivalue_line("markers", _ABOUT_MARKER)
+    options = config.stash[OPTIONS] = Options.of(config)
+    if config.getoption("dist", "no") == "no" or hasattr(config, "workerinput"):
+        return
+    from .marker import RefusalRelay
+
+    config.pluginmanager.register(RefusalRelay(), "alchemy_refusal_relay")
     # xdist distributes nothing without processes to distribute to: ``--dist loadfile`` alone is a plain run.
-    distributes = config.getoption("dist", "no") != "no" and config.getoption("tx", None)
-    if distributes and not hasattr(config, "workerinput"):
+    if config.getoption("tx", None):
         from .controller import Controller
 
-        config.pluginmanager.register(
-            Controller(config, config.stash[OPTIONS]), "alchemy_controller"
-        )
+        config.pluginmanager.register(Controller(config, options), "alchemy_controller")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Check the markers, and get ready if any test uses a scope."""
-    prepare_items(config, items, config.stash[OPTIONS])
+    if marked := marked_items(items):
+        from .marker import prepare_items
+
+        prepare_items(config, items, marked, config.stash[OPTIONS])
     if config.option.collectonly or config.option.showfixtures:
         return
     used = {name for item in items for name in getattr(item, "fixturenames", ())} & NAMES
@@ -84,31 +92,31 @@ def pytest_fixture_setup(
         tell(activate(request.config), request)
 
 
+def marked_items(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """Return the items that have the marker, of their own or from a class, a module or a folder around them."""
+    around: dict[int, bool] = {}  # by id(), because hash() of a node is a Python call
+    marked = []
+    for item in items:
+        parent = item.parent
+        inherits = around.get(id(parent))
+        if inherits is None:
+            inherits = parent is not None and parent.get_closest_marker(MARKER) is not None
+            around[id(parent)] = inherits
+        if inherits or (item.own_markers and any(mark.name == MARKER for mark in item.own_markers)):
+            marked.append(item)
+    return marked
+
+
 def activate(config: pytest.Config) -> Session:
     """Return what this process knows of its scopes; the first call imports the engine."""
     session = config.stash.get(SESSION, None)
     if session is None:
-        with _imported_by_python(config):
+        from .importing import imported_by_python
+
+        with imported_by_python(config):
             from . import testscope  # noqa: F401 # the first test is not to wait for it
             from .session import Session
 
         session = config.stash[SESSION] = Session(config, config.stash[OPTIONS])
         session.register()
     return session
-
-
-@contextmanager
-def _imported_by_python(config: pytest.Config) -> Iterator[None]:
-    """
-    Import modules as Python does, not as pytest imports those of plugins: with their assertions rewritten.
-
-    Reading what it keeps of a rewritten module takes longer than executing that; where it cannot keep anything,
-    every run would rewrite the whole engine.
-    """
-    finders, rewriter = sys.meta_path, cast("object", config.pluginmanager.rewrite_hook)
-    # A list of its own, because other threads may be going through this one.
-    sys.meta_path = [finder for finder in finders if finder is not rewriter]
-    try:
-        yield
-    finally:
-        sys.meta_path = finders

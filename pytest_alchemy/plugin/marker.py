@@ -1,8 +1,7 @@
 """
 The marker ``alchemy``: what it may say, what it says for one test, and what follows from it at collection.
 
-Like every module that each pytest run loads, this one imports light things only; what a marked test needs is
-imported when the first marked test is met.
+It is imported when the first marked test is met, and by runs with scopes.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from . import MARKER
 from .options import OPTIONS
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     Node = pytest.Item | pytest.Collector
 
-MARKER = "alchemy"
 SCOPE_FIXTURE = "alchemy_scope"
 
 _CHOICES = {option.name.removeprefix("alchemy_"): option.choices for option in OPTIONS}
@@ -54,31 +53,19 @@ class MarkerOptions:
         self.teardown_timeout: Final = teardown_timeout
 
 
-def register(config: pytest.Config) -> None:
-    """Make the marker known to *config*, and let an xdist controller raise what its workers refuse."""
-    keywords = ", ".join(f"{keyword}=..." for keyword in _CHECKS)
-    config.addinivalue_line(
-        "markers",
-        f"{MARKER}({keywords}): open a scope of resources around the test, and choose what it uses and how it ends.",
-    )
-    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(RefusalRelay(), "alchemy_refusal_relay")
-
-
-def prepare_items(config: pytest.Config, items: list[pytest.Item], options: Options) -> None:
+def prepare_items(
+    config: pytest.Config, items: list[pytest.Item], marked: list[pytest.Item], options: Options
+) -> None:
     """
     Check the markers of *items* and do what follows from them: skip what needs the real API, open scopes.
 
-    Items without the marker are only looked at. To be called once, when the items are collected.
+    To be called once, when the items are collected, if some are *marked* (`marked_items`).
 
     Raises:
         pytest.UsageError: Markers are wrong, or contradict the fixtures of their test. An xdist worker does not
             raise, because its controller would show an internal error instead of the message: it empties *items*
             and leaves the message for the controller, which raises it once.
     """
-    marked = marked_items(items)
-    if not marked:
-        return
     try:
         check_markers(marked)
         check_wide_fixtures(marked, options)
@@ -94,21 +81,6 @@ def prepare_items(config: pytest.Config, items: list[pytest.Item], options: Opti
                 pytest.mark.skip(reason="live=True needs the real API: run with --alchemy-live")
             )
         open_scope(item)
-
-
-def marked_items(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """Return the items that have the marker, of their own or from a class, a module or a folder around them."""
-    around: dict[int, bool] = {}  # by id(), because hash() of a node is a Python call
-    marked = []
-    for item in items:
-        parent = item.parent
-        inherits = around.get(id(parent))
-        if inherits is None:
-            inherits = parent is not None and parent.get_closest_marker(MARKER) is not None
-            around[id(parent)] = inherits
-        if inherits or (item.own_markers and any(mark.name == MARKER for mark in item.own_markers)):
-            marked.append(item)
-    return marked
 
 
 def marker_options(node: Node) -> MarkerOptions:

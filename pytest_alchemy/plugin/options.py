@@ -19,8 +19,8 @@ import pytest
 if TYPE_CHECKING:
     from pytest_alchemy.settings import Keep, Strategy
 
-Kind = Literal["choice", "name", "text", "path", "switch", "number"]
-Leaks = Literal["fail", "warn", "off"]
+    Kind = Literal["choice", "name", "text", "path", "switch", "number"]
+    Leaks = Literal["fail", "warn", "off"]
 
 
 class Option:
@@ -326,6 +326,8 @@ def _number(config: pytest.Config, name: str) -> int | None:
 
 
 def _check_name(source: str, option: Option, value: str) -> None:
+    if re.fullmatch(r"[a-zA-Z0-9][\w.-]{0,99}", value, re.ASCII):
+        return  # as nearly all are: what knows all names, and words for the rest, takes long to import
     from pytest_alchemy.errors import InvalidNameError
     from pytest_alchemy.names import check_name
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .importing import imported_by_python
+
 if TYPE_CHECKING:
     from pytest_alchemy.report.book import FactBook
     from pytest_alchemy.report.document import Document, Origin
@@ -133,7 +135,8 @@ class Reporter:
         self._told = True
         if self._book.is_silent:
             return
-        from pytest_alchemy.report import terminal
+        with imported_by_python(self._config):
+            from pytest_alchemy.report import terminal
 
         mode = self._options.leaks
         terminal.write(

@@ -32,3 +32,25 @@ def test_only_the_engine_is_imported_without_rewriting_its_assertions(
     result.stdout.fnmatch_lines(
         ["*LOADED BY AssertionRewritingHook AssertionRewritingHook SourceFileLoader*"]
     )
+
+
+def test_a_run_without_scopes_imports_nothing_but_the_entry(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nalchemy_app = shop\nalchemy_stage = blue")
+    pytester.makeconftest(
+        """
+        import sys
+
+        def pytest_unconfigure(config):
+            print("IMPORTED", *sorted(name for name in sys.modules if name.startswith("pytest_alchemy")))
+        """
+    )
+    pytester.makepyfile("def test_one(tmp_path): pass")
+
+    result = pytester.runpytest_subprocess("-pno:xdist")
+
+    result.stdout.fnmatch_lines(
+        [
+            "*IMPORTED pytest_alchemy pytest_alchemy.plugin pytest_alchemy.plugin.fixtures "
+            "pytest_alchemy.plugin.options"
+        ]
+    )

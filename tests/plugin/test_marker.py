@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_alchemy.plugin import marked_items
 from pytest_alchemy.plugin.marker import (
-    marked_items,
     marker_options,
     open_scope,
     prepare_items,
@@ -284,7 +284,7 @@ def test_a_wrong_marker_names_its_test_and_what_is_valid(
     (item,) = pytester.genitems([pytester.getpathnode(path)])
 
     with pytest.raises(pytest.UsageError) as caught:
-        prepare_items(item.config, [item], run_options())
+        prepare_items(item.config, [item], marked_items([item]), run_options())
 
     assert str(caught.value) == (
         f"1 problem with @pytest.mark.alchemy:\n  {path.name}::test_one: {problem}"
@@ -669,7 +669,7 @@ def test_plain_items_are_left_alone(pytester: pytest.Pytester) -> None:
     names = item.fixturenames  # type: ignore[attr-defined]
     before = list(names)
 
-    prepare_items(item.config, [item], run_options())
+    prepare_items(item.config, [item], marked_items([item]), run_options())
 
     assert item.fixturenames is names  # type: ignore[attr-defined]
     assert names == before
