@@ -9,9 +9,11 @@ import types
 import typing
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
 
 from pytest_alchemy import validation
 from pytest_alchemy.binding import Binding, GuardedHook, Output
@@ -34,8 +36,7 @@ UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda _: "<unknown>"})()
 _RESERVED = frozenset({"id", "name", "scope", *HOOKS})
 
 
-@dataclass
-class Field:
+class Field(msgspec.Struct, dict=True):
     """One property or output of a kind."""
 
     name: str
@@ -56,8 +57,7 @@ class Field:
         return copy.deepcopy(self.default) if self._is_mutable else self.default
 
 
-@dataclass(slots=True, eq=False)
-class Kind:
+class Kind(msgspec.Struct, eq=False):
     """
     What a resource class says of itself.
 
@@ -81,9 +81,9 @@ class Kind:
     parallel: bool
     hooks: dict[str, Callable[..., Any]]
     properties: dict[str, Field] | None = None
-    outputs: dict[str, Field] = field(default_factory=dict)
+    outputs: dict[str, Field] = {}
     gives_secrets: bool = False
-    is_complete: bool = field(init=False)
+    is_complete: bool = False
 
     def __post_init__(self) -> None:
         self.is_complete = self.hooks.keys() >= NEEDED_HOOKS

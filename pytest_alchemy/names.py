@@ -228,8 +228,7 @@ def new_run(lifetime: float) -> Run:
     return Run(clock.token(8), clock.now() + lifetime)
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """
     What a physical name tells.
 
