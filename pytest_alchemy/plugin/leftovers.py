@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +35,12 @@ class Leftovers(threading.Thread):
         super().__init__(name="alchemy-leftovers", daemon=True)
         self._root, self._own = root, run
         self._reapings: list[Reaping] = []
-        self.start()
+        if os.path.isdir(root):
+            # Not by the thread: a test that runs meanwhile may have put something else in the place of `os`.
+            from pytest_alchemy.recovery.reapable import is_reapable
+
+            self._is_reapable = is_reapable
+            self.start()
 
     def run(self) -> None:
         """Start reaping every stage that may be reaped."""
@@ -45,20 +51,20 @@ class Leftovers(threading.Thread):
         """Yield what became of each thing, and *tell* how far it is; what is still there fails nobody else's run."""
         patience = PATIENCE if patience is None else patience
         give_up = clock.monotonic() + patience
-        self.join(patience)
+        if self.ident is not None:
+            self.join(patience)
         for reaping in list(self._reapings):
             for fact in reaping.facts(give_up - clock.monotonic(), tell):
                 yield _of_another_run(fact)
 
     def _stages(self) -> Iterator[Path]:
         from pytest_alchemy.errors import AlchemyError
-        from pytest_alchemy.recovery.reapable import is_reapable
         from pytest_alchemy.state.folders import Root
         from pytest_alchemy.state.keys import user_key
 
         try:
             for folder in Root(self._root).stages():
-                if self._own not in folder.name and is_reapable(folder, user_key()):
+                if self._own not in folder.name and self._is_reapable(folder, user_key()):
                     yield folder
         except (AlchemyError, OSError):
             return  # cleaning up after others is a courtesy: this run says itself what it cannot use

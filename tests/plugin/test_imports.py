@@ -54,3 +54,22 @@ def test_a_run_without_scopes_imports_nothing_but_the_entry(pytester: pytest.Pyt
             "pytest_alchemy.plugin.options"
         ]
     )
+
+
+def test_what_looks_for_leftovers_is_imported_before_a_test_changes_the_world(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.mkdir(".alchemy")
+    pytester.makeconftest(
+        """
+        import sys
+
+        def pytest_collection_finish():
+            print("IMPORTED", "pytest_alchemy.recovery.reapable" in sys.modules)
+        """
+    )
+    pytester.makepyfile("def test_one(alchemy_scope): pass")
+
+    result = pytester.runpytest_subprocess()
+
+    result.stdout.fnmatch_lines(["*IMPORTED True*"])
