@@ -75,7 +75,7 @@ class Entry(Turns):
         self.needed_by: set[Entry] | None = None
         self._own_scope: Scope | None = None
         self.at = clock.now()
-        self.name = scope.name_of(kind, resource.id)
+        self.name = scope.root.name_of(scope.place, kind, resource.id)
         self.props: dict[str, Any] = {}
         self.needs: tuple[Entry, ...] = ()
         if kind.properties:

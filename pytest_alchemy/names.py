@@ -303,73 +303,61 @@ def physical_name(
         run: The run, None for a lasting stage.
         rule: What the provider accepts; from 44 characters the name has a readable part.
     """
-    return Namer(app=app, stage=stage, path=path, kind=kind, run=run, rule=rule)(id)
+    return Namer(app=app, stage=stage, kind=kind, run=run, rule=rule).name(tuple(path), id)
 
 
 class Namer:
     """
-    Makes the physical names of one kind in one scope; what they have in common is worked out once.
+    Makes the physical names of one kind in one stage; what they have in common is worked out once.
 
     Args:
         app: As in `physical_name`, like all others.
     """
 
-    __slots__ = (
-        "_after",
-        "_app",
-        "_end",
-        "_front",
-        "_hash",
-        "_head",
-        "_path",
-        "_room",
-        "_run",
-        "_sep",
-        "_start",
-    )
+    __slots__ = ("_check", "_end", "_first", "_hash", "_head", "_room", "_sep", "_start", "_width")
 
     def __init__(
-        self,
-        *,
-        app: str,
-        stage: str,
-        path: Sequence[str],
-        kind: str,
-        run: Run | None,
-        rule: NameRule = _DEFAULT_RULE,
+        self, *, app: str, stage: str, kind: str, run: Run | None, rule: NameRule = _DEFAULT_RULE
     ) -> None:
-        self._app, self._path, self._run = _app_digest(app), tuple(path), run
-        self._hash, self._after = _hash(_measured(app, stage, kind)), _measured(*path)
+        self._hash = _hash(_measured(app, stage, kind))
+        owner, hours = _app_digest(app), _hours(run.expires) if run else ""
         self._sep = sep = rule.separator
-        if run is None:
-            marker, self._head, self._end = "alc", f"{app} {stage}", f"{sep}{self._app}"
-        else:  # the run tells its stages apart, so that the room is left for scopes and id
-            marker, self._head = "alt", app
-            self._end = f"{sep}{run.id}{sep}{self._app}{_hours(run.expires)}"
-        # Less marker and check; none at all in the short layout, which nobody can read.
-        self._room = rule.max - 17 - len(sep) - len(self._end) if rule.max >= _LONG_FROM else -1
-        self._start = marker + sep
-        words = _words(f"{self._head} {_spoken(self._path)[0]}")
-        self._front = "".join([word + sep for word in words])
+        if rule.is_short:
+            layout = _SHORT_TEST if run else _SHORT_LASTING
+            self._start = f"at{owner[:2]}{run.id}{hours}" if run else f"ac{owner}"
+            self._end, self._room = "", -1  # nobody can read it
+        else:
+            layout = _LONG_TEST if run else _LONG_LASTING
+            self._start = ("alt" if run else "alc") + sep
+            self._end = f"{sep}{run.id}{sep}{owner}{hours}" if run else f"{sep}{owner}"
+            self._room = rule.max - 17 - len(sep) - len(self._end)  # less marker and check
+        self._width, self._check = layout.digest, layout.check
+        # A run tells its stages apart, so that the room is left for scopes and id.
+        self._head = _words(app if run else f"{app} {stage}")
+        # With too little room for head and id, the id says more.
+        share = self._room // 3 if self._room >= 16 else 0
+        self._first = sep.join(self._head)[:share].rstrip(sep or None)
 
-    def __call__(self, id: str) -> str:
-        """Return the physical name of resource *id*."""
+    def name(self, path: tuple[str, ...], id: str) -> str:
+        """Return the physical name of resource *id* in the scope at *path*."""
+        measured, words, shorter = _spoken(path)
         digester = self._hash.copy()  # of what all its names have in common
-        digester.update(f"{len(id)}:{id}{self._after}".encode("utf-8", "surrogatepass"))
-        digest = digester.digest().translate(_TO_DIGIT).decode("ascii")
+        digester.update(f"{len(id)}:{id}{measured}".encode("utf-8", "surrogatepass"))
+        digest = digester.digest().translate(_TO_DIGIT).decode("ascii")[: self._width]
         if self._room < 0:
-            return self._short(digest)
-        readable = self._front + self._sep.join(_words(id))
-        if len(readable) > self._room or not readable or readable[-1] == self._sep:
-            readable = _readable(self._head, self._path, id, self._sep, self._room)
+            return _checked(self._start + digest, self._check)
+        own = _words(id)
+        readable = self._sep.join([*self._head, *words, *own])
+        if len(readable) > self._room:
+            readable = self._cut([*shorter, *own])
         start = self._start if readable else self._start[:3]
-        return _checked(f"{start}{readable}{self._end}{digest[:10]}", 4)
+        return _checked(f"{start}{readable}{self._end}{digest}", self._check)
 
-    def _short(self, digest: str) -> str:
-        if self._run is None:
-            return _checked(f"ac{self._app}{digest}", 4)
-        hours = _hours(self._run.expires)
-        return _checked(f"at{self._app[:2]}{self._run.id}{hours}{digest[:6]}", 2)
+    def _cut(self, words: list[str]) -> str:
+        """Return what people read of a name whose middle is left out: its head, and the end of *words*."""
+        first, sep = self._first, self._sep
+        last = _end_of(sep.join(words), sep, self._room - (len(first) + len(sep) if first else 0))
+        return first + sep + last if first and last else first or last
 
 
 def identity(
@@ -445,19 +433,6 @@ def _split(name: str) -> tuple[_Layout, str, str] | None:
     return layout, name[start:end], name[tail:]
 
 
-def _readable(head: str, path: Sequence[str], id: str, sep: str, room: int) -> str:
-    """Return what people read of a name: *head*, scopes and id, cut in the middle to *room*."""
-    scopes, shorter = _spoken(tuple(path))
-    text = sep.join(_words(f"{head} {scopes} {id}"))
-    if len(text) <= room:
-        return text
-    share = room // 3 if room >= 16 else 0  # too little for both: the end says more
-    first = sep.join(_words(head))[:share].rstrip(sep or None)
-    room -= len(first) + len(sep) if first else 0
-    last = _end_of(sep.join(_words(f"{shorter} {id}")), sep, room)
-    return first + sep + last if first and last else first or last
-
-
 def _end_of(text: str, sep: str, room: int) -> str:
     """Return the end of *text*, from the beginning of a word if that costs little."""
     if len(text) <= room:
@@ -471,15 +446,16 @@ def _end_of(text: str, sep: str, room: int) -> str:
 
 
 @lru_cache(maxsize=256)
-def _spoken(path: tuple[str, ...]) -> tuple[str, str]:
-    """Return what is worth reading of scopes: all of it, and without the parameters of tests."""
-    longer, shorter = [], []
+def _spoken(path: tuple[str, ...]) -> tuple[str, list[str], list[str]]:
+    """Return of scopes: what of them is digested, their words, and those without the parameters of tests."""
+    words: list[str] = []
+    shorter: list[str] = []
     for scope in path:
-        place, bracket, parameters = scope.partition("[")
-        own = place.rpartition("::")[2].rpartition("/")[2].removesuffix(".py")
-        longer.append(own + bracket + parameters)
-        shorter.append(own)
-    return " ".join(longer), " ".join(shorter)
+        place, _, parameters = scope.partition("[")
+        own = _words(place.rpartition("::")[2].rpartition("/")[2].removesuffix(".py"))
+        shorter += own
+        words += own + _words(parameters) if parameters else own
+    return _measured(*path), words, shorter
 
 
 def _words(text: str) -> list[str]:
@@ -523,10 +499,8 @@ def _moment(hours: str) -> float:
 
 def _checked(text: str, check: int) -> str:
     """Return *text* with its check of 2 or 4 characters behind it."""
-    number = crc32(text.encode("utf-8", "surrogatepass"))
-    if check == 2:
-        return text + _PAIRS[number % 1296]
-    return text + _PAIRS[number // 1296 % 1296] + _PAIRS[number % 1296]
+    rest, last = divmod(crc32(text.encode("utf-8", "surrogatepass")), 1296)
+    return text + _PAIRS[last] if check == 2 else f"{text}{_PAIRS[rest % 1296]}{_PAIRS[last]}"
 
 
 def _is_base36(text: str) -> bool:

@@ -27,7 +27,6 @@ from pytest_alchemy.driver import (
 )
 from pytest_alchemy.entry import CREATED, DESTROYED, Call, Entry, Owned, shown_as
 from pytest_alchemy.errors import BlockedError, NotOwnedError, ScopeClosedError
-from pytest_alchemy.kinds import Kind
 from pytest_alchemy.lifecycle import create
 from pytest_alchemy.names import NameRule
 from pytest_alchemy.resource import Resource, use_current_scope
@@ -90,7 +89,6 @@ class Scope:
         self.owned: dict[tuple[str, str] | int, Owned] = {}
         self._strategy = destroy_strategy
         self._state = _OPEN
-        self._names: dict[Kind, Callable[[str], str]] = {}
 
     def __repr__(self) -> str:
         alive = sum(1 for _ in self.subtree())
@@ -237,7 +235,15 @@ class Scope:
 
     def physical_name(self, id: str, max: int = 63) -> str:
         """Return a name of ours for something that no resource class stands for; the same for the same *id*."""
-        return self.root.namer(self.place, "name", NameRule(max=max))(id)
+        return names.physical_name(
+            app=self.root.settings.app,
+            stage=self.root.name,
+            path=self.place,
+            kind="name",
+            id=id,
+            run=self.root.run,
+            rule=NameRule(max=max),
+        )
 
     def run(self, name: str, destroy_strategy: Strategy | None = None) -> Scope:
         """
@@ -316,15 +322,6 @@ class Scope:
                 yield from scope.subtree()
         for child in list(self.children.values()):
             yield from child.subtree()
-
-    def name_of(self, kind: Kind, id: str) -> str:
-        """Return the physical name of resource *id* in this scope."""
-        name_of = self._names.get(kind)
-        if name_of is None:
-            # Its method, for calling a method takes half as long as calling an object.
-            name_of = self.root.namer(self.place, kind.name, kind.name_rule).__call__
-            self._names[kind] = name_of
-        return name_of(id)
 
     def owner_of(self, part: str) -> Entry | None:
         """Return the entry here whose own scope is at *part*."""

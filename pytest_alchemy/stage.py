@@ -18,7 +18,7 @@ import msgspec
 from pytest_alchemy import clock
 from pytest_alchemy.callers import stack_level
 from pytest_alchemy.errors import DuplicateKindError, UnimportableKindWarning
-from pytest_alchemy.names import Namer, NameRule, Run
+from pytest_alchemy.names import Namer, Run
 from pytest_alchemy.pauses import Pauses
 from pytest_alchemy.profiles import check_access
 from pytest_alchemy.records import KindSeen, Record, StageOpened, Vault
@@ -140,6 +140,7 @@ class Stage:
         self.journal: Journal | None = None
         self.lock = threading.RLock()
         self._open_journal = open_journal
+        self._namers: dict[Kind, Namer] = {}
         self._known: set[Kind] = set()
         self._seen: set[str] = set()
         self._recorded: set[Kind] = set()
@@ -189,11 +190,14 @@ class Stage:
         """Return the next number in order of creation."""
         return next(self._numbers)
 
-    def namer(self, path: tuple[str, ...], kind: str, rule: NameRule) -> Namer:
-        """Return what makes the physical names of *kind* in the scope at *path*."""
-        return Namer(
-            app=self.settings.app, stage=self.name, path=path, kind=kind, run=self.run, rule=rule
-        )
+    def name_of(self, path: tuple[str, ...], kind: Kind, id: str) -> str:
+        """Return the physical name of resource *id* in the scope at *path*."""
+        namer = self._namers.get(kind)
+        if namer is None:
+            app, rule = self.settings.app, kind.name_rule
+            namer = Namer(app=app, stage=self.name, kind=kind.name, run=self.run, rule=rule)
+            self._namers[kind] = namer
+        return namer.name(path, id)
 
     def know(self, kind: Kind) -> None:
         """

@@ -105,7 +105,7 @@ class LastingEntry(Entry):
         entry.adopting = entry.half_changed = False
         if generation > 1:  # its predecessor still has the other name
             place = (*scope.place, f":{generation}")
-            entry.name = scope.root.namer(place, kind.name, kind.name_rule)(resource.id)
+            entry.name = scope.root.name_of(place, kind, resource.id)
         return entry
 
     def become(self, resource: Resource) -> None:
