@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
+from bisect import insort
 from collections.abc import Collection, Sequence
-from typing import Generic, Protocol, TypeVar
+from functools import cached_property
+from typing import Any, Generic, Protocol, TypeVar
 
 N = TypeVar("N", bound="Node")
 
@@ -32,21 +33,28 @@ class DestroyOrder(Generic[N]):
 
     def __init__(self, nodes: Sequence[N]) -> None:
         self._nodes = nodes
-        self._place = place = {node: number for number, node in enumerate(nodes)}
-        self._needs: dict[int, set[int]] = {}
-        self._waits: dict[int, int] = {}
-        self._blockers: dict[int, list[int]] = {}
-        for number, node in enumerate(nodes):
-            if not (wanted := node.needed()):
-                continue
-            needed = {place[need] for need in wanted if need in place} - {number}
-            if needed:
-                self._needs[number] = needed
-                for other in needed:
-                    self._waits[other] = self._waits.get(other, 0) + 1
-        self._ready = [-number for number in range(len(nodes)) if number not in self._waits]
-        heapq.heapify(self._ready)
+        self._ready = list(nodes)  # the newest last
+        self._needs: dict[N, set[N]] = {}
+        self._waits: dict[N, int] = {}
+        self._blockers: dict[N, list[N]] = {}
         self.left = len(nodes)
+        for node in nodes:
+            if wanted := node.needed():
+                self._link(node, wanted)
+        if self._waits:
+            self._ready = [node for node in nodes if node not in self._waits]
+
+    @cached_property
+    def _place(self) -> dict[N, int]:
+        return {node: number for number, node in enumerate(self._nodes)}
+
+    def _link(self, node: N, wanted: Collection[Any]) -> None:
+        self._needs[node] = needed = {need for need in wanted if need in self and need is not node}
+        for other in needed:
+            self._waits[other] = self._waits.get(other, 0) + 1
+
+    def __contains__(self, node: object) -> bool:
+        return node in self._place
 
     def take(self, *, something_runs: bool = False) -> N | None:
         """
@@ -59,28 +67,25 @@ class DestroyOrder(Generic[N]):
             The node; None if there is none left, or if others have to be done first.
         """
         if self._ready:
-            return self._nodes[-heapq.heappop(self._ready)]
+            return self._ready.pop()
         if something_runs or not self._waits:
             return None
-        newest = max(self._waits)
+        newest = max(self._waits, key=self._place.__getitem__)
         del self._waits[newest]
-        return self._nodes[newest]
+        return newest
 
     def blockers(self, node: N) -> list[N]:
         """Return the failed nodes that still need *node*."""
-        if not self._blockers:
-            return []
-        return [self._nodes[number] for number in self._blockers.get(self._place[node], ())]
+        return self._blockers.get(node, [])
 
     def done(self, node: N, *, gone: bool) -> None:
         """Note that *node* is gone, or that it could not be destroyed."""
         self.left -= 1
-        number = self._place[node]
-        for other in self._needs.get(number, ()):
+        for other in self._needs.get(node, ()):
             if not gone:
-                self._blockers.setdefault(other, []).append(number)
+                self._blockers.setdefault(other, []).append(node)
             if other in self._waits:
                 self._waits[other] -= 1
                 if not self._waits[other]:
                     del self._waits[other]
-                    heapq.heappush(self._ready, -other)
+                    insort(self._ready, other, key=self._place.__getitem__)

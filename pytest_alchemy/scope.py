@@ -54,7 +54,7 @@ class _State(enum.Enum):
     CLOSED = "closed"
 
 
-_OPEN = _State.OPEN
+_OPEN, _CLOSING, _CLOSED = _State
 
 
 class Scope:
@@ -391,14 +391,14 @@ class Scope:
         """Refuse everything new from now on; what exists is destroyed by `close`."""
         with self.root.lock:
             if self._state is _OPEN:
-                self._state = _State.CLOSING
+                self._state = _CLOSING
 
     def close_if_empty(self) -> bool:
         """Close it if there is nothing in it, and tell whether that is so."""
         with self.root.lock:
             if self.owned or self.children:
                 return False
-            self._state = _State.CLOSED
+            self._state = _CLOSED
             return True
 
     async def close(
@@ -406,12 +406,12 @@ class Scope:
     ) -> Outcome:
         """Destroy everything under this scope and say what became of it; errors are in the outcome."""
         self.start_closing()
-        things = self.to_destroy()
-        if not things:
-            self._state = _State.CLOSED
-            return Outcome()
-        outcome = await Teardown(things, driver, timeout).run(strategy or self.destroy_strategy)
-        self._state = _State.CLOSED
+        if things := self.to_destroy():
+            teardown = Teardown(things, driver, timeout)
+            outcome = await teardown.run(strategy or self.destroy_strategy)
+        else:
+            outcome = Outcome()
+        self._state = _CLOSED
         return outcome
 
     def to_destroy(self) -> list[Owned]:

@@ -145,7 +145,7 @@ class Teardown:
 
     def __init__(self, things: Sequence[Owned], driver: Driver, timeout: float | None) -> None:
         self._order = DestroyOrder(things)
-        self._among = set(things)
+        self._things = things
         self._driver = driver
         self._timeout = timeout
         self._started = clock.monotonic()
@@ -162,19 +162,16 @@ class Teardown:
         before = retry.patient.get()
         retry.patient.set(True)
         try:
-            return await self._run(strategy)
+            with self._alarm:
+                if strategy == "sequential":
+                    while thing := self._order.take():
+                        self._done(thing, await self._here(thing))
+                elif isinstance(self._driver, BlockingDriver):
+                    self._in_threads()
+                else:
+                    await self._in_tasks()
         finally:
             retry.patient.set(before)
-
-    async def _run(self, strategy: Strategy) -> Outcome:
-        with self._alarm:
-            if strategy == "sequential":
-                while thing := self._order.take():
-                    self._done(thing, await self._here(thing))
-            elif isinstance(self._driver, BlockingDriver):
-                self._in_threads()
-            else:
-                await self._in_tasks()
         return self._outcome
 
     def _here(self, thing: Owned) -> Coroutine[Any, Any, Failure | None]:
@@ -298,7 +295,7 @@ class Teardown:
         inside = [blocker.title for blocker in self._order.blockers(thing)]
         # A copy: other threads may take themselves out meanwhile.
         others = sorted(thing.needed_by or (), key=attrgetter("seq"))
-        outside = [other.title for other in others if other not in self._among]
+        outside = [other.title for other in others if other not in self._order]
         return tuple(inside + outside)
 
     def _done(self, thing: Owned, failure: Failure | None) -> None:
@@ -321,11 +318,9 @@ class Teardown:
             return
         took = now - self._started
         self._tell_at = now + took
-        first = min(self._among, key=attrgetter("seq"))
-        if (progress := first.scope.root.program.progress) is not None:
-            progress(
-                first.scope.title, self._outcome.destroyed, len(self._among), took, self._awaited()
-            )
+        scope, everything = self._things[0].scope, len(self._things)
+        if (progress := scope.root.program.progress) is not None:
+            progress(scope.title, self._outcome.destroyed, everything, took, self._awaited())
 
     def _awaited(self) -> str:
         """Return what is being destroyed now, in a few words."""
