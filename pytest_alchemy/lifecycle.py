@@ -349,7 +349,7 @@ def _is_somebody_elses(entry: Entry, error: BaseException) -> bool:
     if entry.failed_inside:  # it may have been a child's name that was taken
         return False
     inside = entry.opened_scope()  # what its create made is the way to the rest of it
-    return inside is None or not any(inside.subtree())
+    return inside is None or not inside.subtree()
 
 
 def disown(entry: Entry) -> None:

@@ -7,7 +7,7 @@ import enum
 import functools
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
@@ -55,6 +55,7 @@ class _State(enum.Enum):
 
 
 _OPEN, _CLOSING, _CLOSED = _State
+_by_number = attrgetter("seq")
 
 
 class Scope:
@@ -91,8 +92,7 @@ class Scope:
         self._state = _OPEN
 
     def __repr__(self) -> str:
-        alive = sum(1 for _ in self.subtree())
-        return f"<Scope {self.title}, {self._state.value}, {alive} to destroy>"
+        return f"<Scope {self.title}, {self._state.value}, {len(self.subtree())} to destroy>"
 
     @property
     def settings(self) -> Settings:
@@ -313,15 +313,17 @@ class Scope:
         """Return what this scope itself owns as resources, in order of creation."""
         return [owned for owned in list(self.owned.values()) if isinstance(owned, Entry)]
 
-    def subtree(self) -> Iterator[Owned]:
-        """Yield everything under this scope: its own, its resources' children, its nested scopes'."""
+    def subtree(self) -> list[Owned]:
+        """Return everything under this scope: its own, its resources' children, its nested scopes'."""
+        found: list[Owned] = []
         for owned in list(self.owned.values()):
             if owned.status is not DESTROYED:
-                yield owned
+                found.append(owned)
             if scope := owned.opened_scope():
-                yield from scope.subtree()
+                found += scope.subtree()
         for child in list(self.children.values()):
-            yield from child.subtree()
+            found += child.subtree()
+        return found
 
     def owner_of(self, part: str) -> Entry | None:
         """Return the entry here whose own scope is at *part*."""
@@ -362,7 +364,7 @@ class Scope:
     def forget(self, owned: Owned) -> None:
         """Own *owned* no longer: it is gone. While children of it are left, it remains as the way to them."""
         inside = owned.opened_scope()
-        if inside is not None and any(inside.subtree()):
+        if inside is not None and inside.subtree():
             return
         key = owned.key
         if self.owned.get(key) is owned:
@@ -416,7 +418,7 @@ class Scope:
 
     def to_destroy(self) -> list[Owned]:
         """Return everything under this scope, in order of creation."""
-        return sorted(self.subtree(), key=attrgetter("seq"))
+        return sorted(self.subtree(), key=_by_number)
 
     def child(self, name: str, **more: Any) -> Scope:
         """Return a new scope inside this one, of the same sort."""
@@ -435,7 +437,7 @@ class Scope:
         """
         inside = entry.opened_scope()
         own = [entry] if entry.status is not DESTROYED else []
-        things = sorted([*own, *(inside.subtree() if inside else ())], key=attrgetter("seq"))
+        things = sorted([*own, *(inside.subtree() if inside else ())], key=_by_number)
         for thing in things:
             outside = set(thing.needed_by or ()).difference(things)
             if outside:

@@ -151,7 +151,6 @@ class Teardown:
         self._started = clock.monotonic()
         self._deadline = self._started + (PATIENCE if timeout is None else timeout)
         self._tell_at = self._started + TELL_AFTER
-        self._alarm = Alarm(HOOK_CODE, self._look)
         self._here_now: Owned | None = None
         self._running: dict[Any, Owned] = {}
         self._hangs_from: dict[Owned, float] = {}
@@ -162,24 +161,24 @@ class Teardown:
         before = retry.patient.get()
         retry.patient.set(True)
         try:
-            with self._alarm:
+            with Alarm(HOOK_CODE, self._look) as alarm:
                 if strategy == "sequential":
                     while thing := self._order.take():
-                        self._done(thing, await self._here(thing))
+                        self._done(thing, await self._here(thing, alarm))
                 elif isinstance(self._driver, BlockingDriver):
-                    self._in_threads()
+                    self._in_threads(alarm)
                 else:
-                    await self._in_tasks()
+                    await self._in_tasks(alarm)
         finally:
             retry.patient.set(before)
         return self._outcome
 
-    def _here(self, thing: Owned) -> Coroutine[Any, Any, Failure | None]:
+    def _here(self, thing: Owned, alarm: Alarm) -> Coroutine[Any, Any, Failure | None]:
         """Destroy *thing* in this thread."""
         self._here_now = thing
         # Nobody waits for what is left by the last one.
         share = 1.0 if self._order.left <= 1 else 0.5
-        return self._one(thing, self._driver, share=share, alarm=self._alarm)
+        return self._one(thing, self._driver, share=share, alarm=alarm)
 
     @property
     def _share(self) -> float:
@@ -328,7 +327,7 @@ class Teardown:
         more = f" and {len(awaited) - 1} more" if len(awaited) > 1 else ""
         return awaited[0].title + more if awaited else ""
 
-    def _in_threads(self) -> None:
+    def _in_threads(self, alarm: Alarm) -> None:
         ended: queue.SimpleQueue[tuple[Owned, Failure | BaseException | None]] = queue.SimpleQueue()
         running = self._running
         while self._order.left:
@@ -338,7 +337,7 @@ class Teardown:
                 if thing.parallel and self._start(thing, ended):
                     running[thing] = thing
                 else:
-                    self._done(thing, run_blocking(self._here(thing)))
+                    self._done(thing, run_blocking(self._here(thing, alarm)))
             if not running:
                 continue
             try:
@@ -392,7 +391,7 @@ class Teardown:
                 self._hangs_from.pop(thing, None)  # or the others would be looked at all the time
                 self._done(thing, Failure(thing, error))
 
-    async def _in_tasks(self) -> None:
+    async def _in_tasks(self, alarm: Alarm) -> None:
         threaded = AsyncDriver(DaemonThreads())
         running: dict[asyncio.Task[Failure | None], Owned] = self._running
         try:
@@ -403,7 +402,7 @@ class Teardown:
                     steps = (
                         self._one(thing, threaded, share=self._share)
                         if thing.parallel
-                        else self._here(thing)
+                        else self._here(thing, alarm)
                     )
                     running[asyncio.create_task(steps)] = thing
                 ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
