@@ -144,8 +144,9 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
         return cls(**data)
 
     def changed(self, **changes: Any) -> Self:
-        """Return it with *changes*."""
-        return msgspec.structs.replace(self, **changes)
+        """Return it with *changes*, which are made fit like everything in it."""
+        # msgspec before 0.21 replaces a field without asking `__post_init__`.
+        return self.from_dict({**self.as_dict(), **changes})
 
 
 # What each field is if nobody says so; NODEFAULT for those that have to be said.

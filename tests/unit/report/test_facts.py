@@ -61,6 +61,13 @@ def test_any_text_becomes_one_that_can_be_sent(given: str, kept: str) -> None:
     assert through_execnet(made.as_dict())["id"] == kept
 
 
+def test_what_is_changed_can_be_sent_as_well() -> None:
+    changed = fact(reason="at first").changed(reason="a\udcffb", at=3)
+
+    assert changed == fact(reason="a\\udcffb", at=3.0)
+    assert type(changed.at) is float
+
+
 @settings(max_examples=50)
 @given(st.text(st.characters()), st.floats(allow_nan=False))
 def test_whatever_a_name_holds_it_arrives_as_it_left(text: str, number: float) -> None:
