@@ -91,15 +91,16 @@ def _unused(folder: Path, ours: str, bare: str, rounds: int) -> Iterator[Figure]
         {
             "installed": lambda: timed(*PYTEST, cwd=tests, python=ours),
             "turned off": lambda: timed(*PYTEST, "-p", "no:alchemy", cwd=tests, python=ours),
+            "without respx": lambda: timed(*PYTEST, "-p", "no:respx", cwd=tests, python=ours),
             "bare": lambda: timed(*PYTEST, cwd=tests, python=bare),
         },
         rounds,
     )
     what = f"{PLAIN_TESTS} plain tests, installed and unused"
     yield compared(f"{what}, against -p no:alchemy", found["installed"], found["turned off"], 1.02)
-    yield compared(
-        f"{what}, against an environment with pytest alone", found["installed"], found["bare"], None
-    )
+    what += ", against an environment with pytest alone"
+    yield compared(what, found["installed"], found["bare"], None)
+    yield compared(f"{what}, with -p no:respx", found["without respx"], found["bare"], None)
 
 
 def _environment(folder: Path, package: str) -> str:
