@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import pickle
 import re
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
 
 from pytest_alchemy import Resource, output
-from pytest_alchemy.driver import start_daemon
+from pytest_alchemy.driver import BLOCKING, run_blocking, start_daemon
 from pytest_alchemy.errors import BlockedError, DestroyError
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import STRATEGIES, Settings, Strategy
+from pytest_alchemy.teardown import Teardown
 from tests.unit.support.scopes import Hand, new_scope, new_stage
 from tests.unit.support.world import AsyncThing, Broken, Thing, World
 from tests.unit.support.world import world as here
@@ -57,6 +60,20 @@ def test_nothing_goes_before_what_needs_it(
     hand.destroy(scope, strategy)
 
     assert destroyed(world) == ["site", "api", "db"]
+
+
+def test_a_teardown_that_is_over_leaves_nothing_to_the_garbage_collector(scope: Scope) -> None:
+    scope.create(Thing("a"))
+    teardown = Teardown(scope.to_destroy(), BLOCKING, None)
+    watched = weakref.ref(teardown)
+    gc.disable()
+    try:
+        run_blocking(teardown.run("sequential"))
+        del teardown
+
+        assert watched() is None
+    finally:
+        gc.enable()
 
 
 class Bound(Thing):
