@@ -67,10 +67,7 @@ def main(limit: float, patron: int, patience: float, reaper: Reaper) -> int:
     Returns:
         The exit code of this process, which may be a child.
     """
-    for name in _DEAF_TO:
-        if hasattr(signal, name):
-            # What a destroy starts would inherit SIG_IGN, and could not be ended by its own parent.
-            signal.signal(getattr(signal, name), lambda number, frame: None)
+    _be_deaf()
     for name in _NEEDED_LATER:  # that takes longer than the engine itself
         __import__(name)
     own, shared = _listen(reaper.get_ready)
@@ -93,6 +90,13 @@ def main(limit: float, patron: int, patience: float, reaper: Reaper) -> int:
     for child in children:
         _finish(child, give_up)
     return 0
+
+
+def _be_deaf() -> None:
+    for name in _DEAF_TO:
+        if hasattr(signal, name):
+            # What a destroy starts would inherit SIG_IGN, and could not be ended by its own parent.
+            signal.signal(getattr(signal, name), lambda number, frame: None)
 
 
 def _listen(get_ready: Callable[[], None]) -> tuple[list[str], list[str]]:
