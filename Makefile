@@ -22,7 +22,7 @@ help:
 	@echo 'make wrangler   what the tests with wrangler need (once; they are skipped without it)'
 	@echo 'make lint       ruff: rules and format'
 	@echo 'make types      mypy, strict'
-	@echo 'make bench      every figure next to its goal (a quarter of an hour); ARGS=--quick for a look'
+	@echo 'make bench      every figure next to its goal (twenty minutes); ARGS=--quick for a look'
 	@echo 'make soak       the crash matrix five times, and 200 random instants (half an hour)'
 	@echo 'make clean      remove the virtual environment and everything that was built'
 
