@@ -72,9 +72,8 @@ def main(limit: float, patron: int, patience: float, reaper: Reaper) -> int:
         __import__(name)
     own, shared = _listen(reaper.get_ready)
     if not own and not shared:
-        os._exit(
-            0
-        )  # the owner waits for this end, and Python would take the whole engine apart first
+        # The owner waits for this end, and Python would take the whole engine apart first.
+        os._exit(0)
     give_up = time.monotonic() + limit
     children: list[int] = []
     for folders, wait_until in ((own, time.monotonic() + patience), (shared, give_up)):

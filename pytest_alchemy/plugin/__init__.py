@@ -114,7 +114,6 @@ def activate(config: pytest.Config) -> Session:
         from .importing import imported_by_python
 
         with imported_by_python(config):
-            from . import testscope  # noqa: F401 # the first test is not to wait for it
             from .session import Session
 
         session = config.stash[SESSION] = Session(config, config.stash[OPTIONS])

@@ -63,6 +63,11 @@ def test_what_looks_for_leftovers_is_imported_before_a_test_changes_the_world(
     pytester.makeconftest(
         """
         import sys
+        import threading
+
+        start = threading.Thread.start
+        # The thread that looks would import it as well, a moment later.
+        threading.Thread.start = lambda self: self.name == "alchemy-leftovers" or start(self)
 
         def pytest_collection_finish():
             print("IMPORTED", "pytest_alchemy.recovery.reapable" in sys.modules)

@@ -371,14 +371,8 @@ def test_a_right_marker_runs_under_xdist(pytester: pytest.Pytester) -> None:
 def test_the_marker_is_described(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest("--markers")
 
-    result.stdout.fnmatch_lines(
-        [
-            (
-                "@pytest.mark.alchemy(stage=..., destroy=..., app=..., profile=..., live=..., "
-                "keep=..., teardown_timeout=...): *"
-            )
-        ]
-    )
+    keywords = ", ".join(f"{keyword}=..." for keyword in KEYWORDS.split(", "))
+    result.stdout.fnmatch_lines([f"@pytest.mark.alchemy({keywords}): *"])
 
 
 # ---- the real API

@@ -29,6 +29,7 @@ def options(pytester: pytest.Pytester, *args: str) -> Options:
 GIVEN = [
     ("alchemy_app", "shop", "app", "shop"),
     ("alchemy_stage", "blue", "stage", "blue"),
+    ("alchemy_stage", "a" * 100, "stage", "a" * 100),
     ("alchemy_destroy", "parallel", "destroy", "parallel"),
     ("alchemy_profile", "ci", "profile", "ci"),
     ("alchemy_keep", "failed", "keep", "failed"),
@@ -264,6 +265,11 @@ WRONG = [
     ("alchemy_leaks", "", "'' is not one of: fail, warn, off"),
     ("alchemy_stage", "../x", f"'../x' is not a name for a stage: it starts with '.'.\n{NAMES}"),
     ("alchemy_stage", "", f"'' is not a name for a stage: it is empty.\n{NAMES}"),
+    (
+        "alchemy_stage",
+        "a" * 101,
+        f"{'a' * 101!r} is not a name for a stage: it has 101 characters.\n{NAMES}",
+    ),
     ("alchemy_app", "a b", f"'a b' is not a name for an application: it contains ' '.\n{NAMES}"),
     ("alchemy_profile", "", "the value is empty. Give one, or leave the option out"),
     ("alchemy_root", "", "the value is empty. Give one, or leave the option out"),
