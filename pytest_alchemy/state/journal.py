@@ -48,7 +48,9 @@ from pytest_alchemy.state.disk import (
 _PURPOSE = b"alchemy journal"
 _DIGEST = 16  # hex digits
 _TRIES = 100
-_MAKING = frozenset((Intent, Deferred))
+_MAKING = (Intent, Deferred)
+_MOMENT = 0.01
+"""For how long a journal that was there is taken to be still there, in seconds: looking costs more than a line."""
 
 _process = object()
 """Another one after each fork: asking for the number of the process would cost a system call per line."""
@@ -121,6 +123,7 @@ class FileJournal:
         self._end = (lines, size)
         self._synced = 0
         self._pending = b""
+        self._looked = 0.0  # when it was last seen to be there
 
     def __repr__(self) -> str:
         return f"FileJournal({self._file!r}, lines={self._end[0]})"
@@ -205,14 +208,11 @@ class FileJournal:
         with self._guard:
             if self._fd < 0 or self._pending or _process is not self._process:
                 self._check()
-            # Looking costs a microsecond, so it is done where it matters: before something comes into the world.
-            # (Not by fstat: whoever reads a file's times makes Linux renew them at the next write, 2 µs more.)
-            if type(record) in _MAKING and not disk.access(self._file, os.F_OK):
-                raise self._error("it was deleted while in use")
+            if isinstance(record, _MAKING) and abs(record.at - self._looked) > _MOMENT:
+                self._look(record.at)
             lines, size = self._end
             mac = self._mac.copy()
-            mac.update(b"\0%d\0" % (lines + 1))
-            mac.update(payload)
+            mac.update(b"\0%d\0%b" % (lines + 1, payload))
             self._pending = line = b"".join((b2a_hex(mac.digest()), b" ", payload, b"\n"))
             try:
                 written = disk.write(self._fd, line)
@@ -259,6 +259,16 @@ class FileJournal:
             raise self._error("this process is a fork of the one that owns it")
         if self._pending:
             self._settle()
+
+    def _look(self, now: float) -> None:
+        """
+        Make sure that the file is still there; before something comes into the world that only it would name.
+
+        Not by descriptor: whoever reads a file's times makes Linux renew them at the next write, which costs more.
+        """
+        if not disk.access(self._file, os.F_OK):
+            raise self._error("it was deleted while in use")
+        self._looked = now
 
     def _settle(self) -> None:
         """Find out what became of a write that an interrupt or a full disk cut off."""

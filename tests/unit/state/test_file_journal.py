@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_alchemy import clock
 from pytest_alchemy.errors import (
@@ -121,6 +122,20 @@ def test_nothing_is_made_once_the_journal_was_deleted(path: Path) -> None:
 
     with pytest.raises(JournalWriteError, match="deleted while in use"):
         journal.append(intent(1))
+
+
+@posix
+@pytest.mark.parametrize(
+    "later", [0.02, -3600.0], ids=["a moment later", "after the clock was set back"]
+)
+def test_a_journal_is_looked_for_again_after_a_moment(path: Path, later: float) -> None:
+    first = intent(1)
+    journal = FileJournal.open(path, header(), key=KEY, durable=False)
+    journal.append(first)
+    path.unlink()
+
+    with pytest.raises(JournalWriteError, match="deleted while in use"):
+        journal.append(replace(intent(2), at=first.at + later))
 
 
 @posix
