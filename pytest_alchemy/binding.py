@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, overload
 
+import msgspec
+
 from pytest_alchemy.errors import HookCalledError, OutputNotReadyError
 
 if TYPE_CHECKING:
@@ -32,31 +34,23 @@ class Owner(Protocol):
         """Return what a record says to refer to the resource."""
 
 
-class Binding:
+class Binding(msgspec.Struct, eq=False):
     """
     What the engine keeps with a resource object.
 
     Attributes:
-        filename: Source file of the code that made the object.
-        line: Line in it.
+        where: ``file:line`` of the code that made the object.
         fresh: True while nobody has created it.
         hooks_open: How many hooks of it the engine is running.
         owner: What it belongs to; None before it is created.
         profile: The profile that its author gave it; empty if it takes that of the scope.
     """
 
-    __slots__ = ("filename", "fresh", "hooks_open", "line", "owner", "profile")
-
-    def __init__(self, filename: str, line: int) -> None:
-        self.filename, self.line = filename, line
-        self.fresh = False
-        self.hooks_open = 0
-        self.owner: Owner | None = None
-        self.profile = ""
-
-    def where(self) -> str:
-        """Return ``file:line`` of the code that made the object."""
-        return f"{self.filename}:{self.line}"
+    where: str
+    fresh: bool = False
+    hooks_open: int = 0
+    owner: Owner | None = None
+    profile: str = ""
 
     def bound(self) -> Owner:
         if self.owner is None:

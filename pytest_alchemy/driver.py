@@ -78,7 +78,7 @@ class Driver(Protocol):
         hook: Hook,
         *,
         loop: Loop | None = None,
-        timeout: float | None = None,
+        deadline: float | None = None,
         function: Callable[..., Any] | None = None,
     ) -> tuple[Any, Loop | None]:
         """
@@ -87,7 +87,7 @@ class Driver(Protocol):
         Args:
             hook: Plain or coroutine function without arguments.
             loop: Loop that a coroutine has to run on; None for the driver's own.
-            timeout: Longest wait for a coroutine, in seconds. A plain hook cannot be cut off.
+            deadline: Moment of `clock.monotonic` at which a coroutine is cut off. A plain hook cannot be.
             function: What *hook* calls in the end; if it is a coroutine function, no thread is needed to call it.
 
         Returns:
@@ -97,12 +97,12 @@ class Driver(Protocol):
             TimeoutError: The time is over; the coroutine was cancelled.
         """
 
-    async def wait(self, future: futures.Future[None], timeout: float | None = None) -> None:
+    async def wait(self, future: futures.Future[None], deadline: float | None = None) -> None:
         """
         Wait until *future* is done.
 
         Raises:
-            TimeoutError: It is not done after *timeout* seconds.
+            TimeoutError: It is not done at the *deadline*, a moment of `clock.monotonic`.
         """
 
     async def aside(self, blocking: Callable[[], T]) -> T:
@@ -120,7 +120,7 @@ class BlockingDriver:
         hook: Hook,
         *,
         loop: Loop | None = None,
-        timeout: float | None = None,
+        deadline: float | None = None,
         function: Callable[..., Any] | None = None,
     ) -> tuple[Any, Loop | None]:
         result = call_hook(hook, may_await=False)
@@ -128,10 +128,10 @@ class BlockingDriver:
             return result, None
         if loop is None or not loop.is_running():
             loop = background_loop()
-        return _wait_on(result, loop, timeout), loop
+        return _wait_on(result, loop, _left(deadline)), loop
 
-    async def wait(self, future: futures.Future[None], timeout: float | None = None) -> None:
-        future.result(timeout)
+    async def wait(self, future: futures.Future[None], deadline: float | None = None) -> None:
+        future.result(_left(deadline))
 
     async def aside(self, blocking: Callable[[], T]) -> T:
         return blocking()
@@ -156,29 +156,30 @@ class AsyncDriver:
         hook: Hook,
         *,
         loop: Loop | None = None,
-        timeout: float | None = None,
+        deadline: float | None = None,
         function: Callable[..., Any] | None = None,
     ) -> tuple[Any, Loop | None]:
         here = asyncio.get_running_loop()
         if loop is not None and loop is not here and loop.is_running():
             elsewhere = asyncio.wrap_future(_submit(_awaited(hook), loop))
-            return await asyncio.wait_for(elsewhere, timeout), loop
+            return await asyncio.wait_for(elsewhere, _left(deadline)), loop
         if self.threads is not None and not inspect.iscoroutinefunction(function):
             context = contextvars.copy_context()
             thread = self.threads.submit(context.run, call_hook, hook, False)
-            result = await asyncio.wait_for(asyncio.wrap_future(thread), timeout)
+            result = await asyncio.wait_for(asyncio.wrap_future(thread), _left(deadline))
         else:
             result = call_hook(hook, may_await=True)
         if result is None or not is_awaitable(result):
             return result, None
-        if timeout is None:
+        if deadline is None:
             return await result, here
-        async with asyncio.timeout(timeout):  # unlike `wait_for` it makes no task
+        async with asyncio.timeout(_left(deadline)):  # unlike `wait_for` it makes no task
             return await result, here
 
-    async def wait(self, future: futures.Future[None], timeout: float | None = None) -> None:
+    async def wait(self, future: futures.Future[None], deadline: float | None = None) -> None:
         # Shielded: others wait for the same future, and one of them that is cancelled must not cancel it.
-        await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), timeout)
+        shielded = asyncio.shield(asyncio.wrap_future(future))
+        await asyncio.wait_for(shielded, _left(deadline))
 
     async def aside(self, blocking: Callable[[], T]) -> T:
         return await asyncio.to_thread(blocking)
@@ -263,6 +264,11 @@ def call_hook(hook: Hook, may_await: bool) -> Any:
 def is_awaitable(result: Any) -> bool:
     """Tell whether *result* can be awaited; at once if it is what most coroutine hooks return."""
     return type(result) is CoroutineType or inspect.isawaitable(result)
+
+
+def _left(deadline: float | None) -> float | None:
+    """Return how many seconds are left, 0 if none; None if there is no limit."""
+    return None if deadline is None else max(0.0, deadline - clock.monotonic())
 
 
 async def _awaited(hook: Hook) -> Any:

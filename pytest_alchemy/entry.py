@@ -68,7 +68,7 @@ class Entry(Turns):
         self.recorded = self.failed_inside = False
         self.settled = True
         self.world = ""
-        self.where = resource._alchemy.where()
+        self.where = resource._alchemy.where
         self.test = scope.root.program.test
         self.parent: Entry | None = scope.owner
         self.profile = self.profile_of(scope, resource)
@@ -228,7 +228,7 @@ class Entry(Turns):
             seq=self.seq,
             path=self.scope.place,
             kind=self.kind.name,
-            id=self.id,
+            id=self.resource.id,
             name=self.name,
             world=self.world,
             props=self.sealed(self.props) if self.props else {},

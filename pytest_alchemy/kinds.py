@@ -181,7 +181,7 @@ class Kind(msgspec.Struct, eq=False):
             InvalidPropertyError: The record does not fit the class as it is now.
         """
         resource = self.cls.__new__(self.cls)
-        resource._alchemy = Binding("", 0)
+        resource._alchemy = Binding("")
         resource.id = id
         for fields, data in ((self.fields(), props), (self.outputs, outputs)):
             self._refuse_unknown(id, {name: None for name in data if name not in fields})
@@ -209,7 +209,7 @@ class Kind(msgspec.Struct, eq=False):
         Properties have their defaults; those without one are unset, and so are all outputs.
         """
         resource = self.cls.__new__(self.cls)
-        resource._alchemy = Binding("", 0)
+        resource._alchemy = Binding("")
         resource.id = id
         for name, known in self.fields().items():
             value = known.default_value()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import asyncio
     from concurrent import futures
 
+    from pytest_alchemy.binding import Binding
     from pytest_alchemy.scope import Scope
 
 # A create that ends like this got no answer: the provider may still finish it.
@@ -92,14 +93,14 @@ def admit(scope: Scope, resource: Resource) -> None:
         _refuse_elsewhere(scope, resource)
 
 
-async def destroy(owned: Owned, driver: Driver, timeout: float | None = None) -> None:
+async def destroy(owned: Owned, driver: Driver, deadline: float | None = None) -> None:
     """
     Destroy what *owned* stands for; quiet if it is gone already, or its provider answers 404 or 410.
 
     Args:
         owned: A resource's entry or a deferred call.
         driver: How hooks are called.
-        timeout: Longest time that a coroutine hook gets, in seconds.
+        deadline: Moment of `clock.monotonic` at which a coroutine hook is cut off.
 
     Raises:
         LeaseLostError: Its stage is not this process's any more; nothing was called.
@@ -107,7 +108,6 @@ async def destroy(owned: Owned, driver: Driver, timeout: float | None = None) ->
     """
     scope = owned.scope
     stage = scope.root
-    deadline = None if timeout is None else clock.monotonic() + timeout
     if (others := owned.begin()) is not None:
         await turn(owned, others, driver, deadline)
     try:
@@ -182,7 +182,6 @@ def _refuse_elsewhere(scope: Scope, resource: Resource) -> None:
 def _take_in(scope: Scope, kind: Kind, resource: Resource) -> Entry | None:
     """Make *scope* own *resource* from now on; None if it owns one of this kind and id meanwhile."""
     stage = scope.root
-    scope.refuse_if_closed(resource)
     stage.know(kind)
     entry = Entry(scope, kind, resource, stage.next_number())
     return entry if scope.take_in(entry, resource) else None
@@ -231,23 +230,8 @@ async def turn(
 ) -> None:
     """Wait until nobody else works on *owned*; `Turns.end` gives the turn back."""
     while others is not None:
-        await driver.wait(others, _left(deadline))
+        await driver.wait(others, deadline)
         others = owned.begin()
-
-
-def _left(deadline: float | None) -> float | None:
-    """
-    Return how many seconds are left.
-
-    Raises:
-        TimeoutError: None.
-    """
-    if deadline is None:
-        return None
-    left = deadline - clock.monotonic()
-    if left <= 0:
-        raise TimeoutError("its time was over")
-    return left
 
 
 async def _again(existing: Entry, resource: Resource, driver: Driver) -> Resource | None:
@@ -271,7 +255,7 @@ async def _same(existing: Entry, resource: Resource, driver: Driver) -> Resource
         return await update(existing, resource, driver)
     if changed:
         raise ChangedWithinRunError(
-            existing.title, changed, existing.where, resource._alchemy.where()
+            existing.title, changed, existing.where, resource._alchemy.where
         )
     take_over(resource, existing)
     return existing.resource
@@ -285,7 +269,7 @@ def check_profile_stays(existing: Entry, resource: Resource) -> None:
         ChangedWithinRunError: It does.
     """
     if Entry.profile_of(existing.scope, resource) != existing.profile:
-        place = resource._alchemy.where()
+        place = resource._alchemy.where
         raise ChangedWithinRunError(existing.title, ["profile"], existing.where, place)
 
 
@@ -408,7 +392,7 @@ async def _call(call: Call, driver: Driver, deadline: float | None) -> None:
     function, args, kwargs = call.function, call.args, call.kwargs
     try:
         hook = functools.partial(function, *args, **kwargs)
-        await driver.call(hook, timeout=_left(deadline), function=function)
+        await driver.call(hook, deadline=deadline, function=function)
     except Exception as error:
         if not advise(error, now=clock.now()).gone:
             raise
@@ -425,12 +409,12 @@ async def unmake(entry: Entry, driver: Driver, deadline: float | None = None) ->
     try:
         if entry.status is FAILED and "read" in entry.kind.hooks:
             read = _hook(entry, resource, "read")
-            exists, _ = await driver.call(read, loop=loop, timeout=_left(deadline))
+            exists, _ = await driver.call(read, loop=loop, deadline=deadline)
             if not exists:
                 _check_settled(entry)
                 return
         hook, function = _hook(entry, resource, "destroy"), entry.kind.hooks["destroy"]
-        await driver.call(hook, loop=loop, timeout=_left(deadline), function=function)
+        await driver.call(hook, loop=loop, deadline=deadline, function=function)
     except Exception as error:
         if not advise(error, now=clock.now()).gone:
             raise
@@ -473,27 +457,28 @@ def _can_wait_for(loop: asyncio.AbstractEventLoop, driver: Driver) -> bool:
 
 def _hook(entry: Entry, resource: Resource, name: str, *args: Any) -> Callable[[], Any]:
     """Return the call of a hook, with the resource's own scope as the current one while it runs."""
-    function, binding = entry.kind.hooks[name], resource._alchemy
-
-    def run() -> Any:
-        before = current.get()
-        current.set(entry)
-        binding.hooks_open += 1
-        try:
-            result = function(resource, *args)
-        finally:
-            current.set(before)
-            binding.hooks_open -= 1
-        if result is None or not is_awaitable(result):
-            return result
-        return _finished(entry, resource, result)
-
-    return run
+    hook = functools.partial(entry.kind.hooks[name], resource, *args)
+    return functools.partial(_call_inside, entry, resource._alchemy, hook)
 
 
-async def _finished(entry: Entry, resource: Resource, hook: Awaitable[Any]) -> Any:
-    """Return what *hook* returns, in the same surroundings as in `_hook`."""
-    before, binding = current.get(), resource._alchemy
+def _call_inside(entry: Entry, binding: Binding, hook: Callable[[], Any]) -> Any:
+    """Call *hook*, or return what awaits it, with the scope of *entry* as the current one and its outputs unguarded."""
+    before = current.get()
+    current.set(entry)
+    binding.hooks_open += 1
+    try:
+        result = hook()
+    finally:
+        current.set(before)
+        binding.hooks_open -= 1
+    if result is None or not is_awaitable(result):
+        return result
+    return _finished(entry, binding, result)
+
+
+async def _finished(entry: Entry, binding: Binding, hook: Awaitable[Any]) -> Any:
+    """Return what *hook* returns, in the same surroundings as in `_call_inside`."""
+    before = current.get()
     current.set(entry)
     binding.hooks_open += 1
     try:

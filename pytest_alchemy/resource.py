@@ -94,7 +94,7 @@ class Resource(_Declared):
 
         def __init__(self, id: str = MISSING, /, *more: Any, **properties: Any) -> None:
             caller = sys._getframe(1)
-            self._alchemy = binding = Binding(caller.f_code.co_filename, caller.f_lineno)
+            self._alchemy = binding = Binding(f"{caller.f_code.co_filename}:{caller.f_lineno}")
             kind = kind_of(type(self))
             if id is MISSING:
                 id = properties.pop("id", MISSING)
@@ -177,12 +177,13 @@ class Resource(_Declared):
     def __del__(self) -> None:
         binding = self._alchemy
         if binding is not None and binding.fresh and not sys.is_finalizing():
+            file, _, line = binding.where.rpartition(":")
             warnings.warn_explicit(
                 f"{describe(self)} was made as an object, but neither created nor awaited: nothing exists.\n"
                 "Create it with scope.create(...), or await it.",
                 ResourceNeverCreatedWarning,
-                binding.filename,
-                binding.line,
+                file,
+                int(line),
                 source=self,
             )
 

@@ -121,5 +121,5 @@ class SharedScope(Scope):
             changed.append("profile")
         if changed:
             first = f"{where} ({test})" if test else where
-            second = f"{resource._alchemy.where()} ({self.root.program.test})"
+            second = f"{resource._alchemy.where} ({self.root.program.test})"
             raise ChangedWithinRunError(describe(resource), changed, first, second)

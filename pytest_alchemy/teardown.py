@@ -236,13 +236,14 @@ class Teardown:
         if left <= 0:
             return TimeoutError(f"the time for the teardown was over{self._limit()}")
         limit = min(HOOK_LIMIT, left * share)
+        until = now + limit
         try:
             try:
                 if alarm is None:
-                    self._hangs_from[thing] = now + limit + GRACE
+                    self._hangs_from[thing] = until + GRACE
                 else:
-                    alarm.until = now + limit
-                await destroy(thing, driver, limit)
+                    alarm.until = until
+                await destroy(thing, driver, until)
             finally:
                 if alarm is not None:
                     alarm.until = None  # or it would ring while we wait for the next attempt

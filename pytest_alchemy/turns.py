@@ -39,15 +39,19 @@ class Turns:
             if self._busy and (self._loop is None or self._loop.is_running()):
                 if self._waiting is None:
                     self._waiting = futures.Future()
-                return self._waiting
+                if self._busy:  # still, now that whoever ends it sees that somebody waits
+                    return self._waiting
             self._busy, self._loop = True, running_loop()
             return None
 
     def end(self) -> None:
         """Give the turn back, and wake whoever waits for it."""
-        with _lock:
-            waiting = self._waiting
-            self._busy = False
-            self._loop = self._waiting = None
-        if waiting is not None:
-            waiting.set_result(None)
+        self._loop = None
+        self._busy = False
+        if (
+            self._waiting is not None
+        ):  # looked at last: whoever waits has looked whether it is busy last
+            with _lock:
+                waiting, self._waiting = self._waiting, None
+            if waiting is not None:
+                waiting.set_result(None)

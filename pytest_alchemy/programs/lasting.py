@@ -201,7 +201,7 @@ class LastingScope(RecordedScope):
                 if entry.seq in self.owned or self.owned.setdefault(entry.key, entry) is not entry:
                     return None
                 self.recorded.declared.add(entry.seq)
-            entry.where = resource._alchemy.where()
+            entry.where = resource._alchemy.where
             kind.fill(resource, kind.outputs, live.outputs or {}, self.top.resolve)
             self._spare_inside(entry)  # also if the account at hand is another one
             self._check_account(entry, resource)
@@ -241,7 +241,7 @@ class LastingScope(RecordedScope):
             if step is Step.UPDATE and await self._update(entry, resource, driver, first=first):
                 return resource
             if not first:
-                place = resource._alchemy.where()
+                place = resource._alchemy.where
                 raise ChangedWithinRunError(entry.title, names, entry.where, place)
         finally:
             entry.end()
@@ -296,7 +296,7 @@ class LastingScope(RecordedScope):
         lifecycle.take_over(resource, entry)
         if not first:
             return entry.resource
-        entry.resource, entry.where = resource, resource._alchemy.where()
+        entry.resource, entry.where = resource, resource._alchemy.where
         self._spare_inside(entry)
         self._relink(entry)
         return resource
@@ -325,7 +325,7 @@ class LastingScope(RecordedScope):
                 return False
             raise
         entry.adopting = entry.half_changed = False
-        entry.where = resource._alchemy.where()
+        entry.where = resource._alchemy.where
         self.recorded.needs[entry.seq] = entry.numbers_needed()
         inside = entry.opened_scope()
         declared = self.recorded.declared

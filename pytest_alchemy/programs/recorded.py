@@ -113,7 +113,7 @@ class LastingEntry(Entry):
         self.let_go()
         self.resource, self.status, self.half_changed = resource, CREATING, False
         self.props, self.needs = self.props_of(resource), self.needs_of(resource)
-        self.at, self.where = clock.now(), resource._alchemy.where()
+        self.at, self.where = clock.now(), resource._alchemy.where
 
     @property
     def replaced(self) -> bool:

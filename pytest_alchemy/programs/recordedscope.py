@@ -194,7 +194,7 @@ class RecordedScope(Scope):
             for each, acting in moved.items():
                 check_world(each, acting)
         except BaseException as error:
-            now, place = entry.credentials, resource._alchemy.where()
+            now, place = entry.credentials, resource._alchemy.where
             for each in moved:
                 each.profile = before
             if isinstance(error, OtherWorldError):

@@ -309,7 +309,7 @@ def test_a_profile_of_another_account_is_an_error_that_names_both(world: World) 
     with pytest.raises(ProfileMovedError) as caught:
         deploy(moved)
 
-    line = moved._alchemy.where()
+    line = moved._alchemy.where
     assert str(caught.value) == (
         "Housed 'a' was made with profile 'team' in account:team, and profile 'prod', declared at "
         f"{line}, leads to account:prod.\n"
@@ -341,7 +341,7 @@ def test_two_profiles_for_one_id_in_one_run_are_an_error(world: World) -> None:
 
     assert str(caught.value) == (
         "Note 'a' is declared twice in one scope with different profile:\n"
-        f"first at {first._alchemy.where()}, then at {second._alchemy.where()}.\n"
+        f"first at {first._alchemy.where}, then at {second._alchemy.where}.\n"
         "Give the second one an id of its own."
     )
 

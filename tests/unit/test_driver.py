@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_alchemy import driver
+from pytest_alchemy import clock, driver
 from pytest_alchemy.driver import (
     AsyncDriver,
     BlockingDriver,
@@ -150,7 +150,8 @@ def test_steps_that_need_a_loop_are_an_error_and_no_hang() -> None:
 
 
 def blocking(hook: Callable[[], Any], timeout: float | None = None) -> Any:
-    return run_blocking(BlockingDriver().call(hook, timeout=timeout))[0]
+    deadline = None if timeout is None else clock.monotonic() + timeout
+    return run_blocking(BlockingDriver().call(hook, deadline=deadline))[0]
 
 
 def test_a_plain_hook_runs_in_the_callers_thread() -> None:
@@ -307,7 +308,7 @@ def test_a_coroutine_that_takes_too_long_in_a_loop_is_cancelled() -> None:
 
     async def test() -> None:
         with pytest.raises(TimeoutError):
-            await AsyncDriver().call(hook, timeout=0.02)
+            await AsyncDriver().call(hook, deadline=clock.monotonic() + 0.02)
 
     asyncio.run(test())
 
@@ -335,7 +336,9 @@ def test_a_coroutine_that_takes_too_long_in_another_loop_is_cancelled_there() ->
 
     async def test() -> None:
         with pytest.raises(TimeoutError):
-            await AsyncDriver().call(hook, loop=background_loop(), timeout=0.02)
+            await AsyncDriver().call(
+                hook, loop=background_loop(), deadline=clock.monotonic() + 0.02
+            )
 
     asyncio.run(test())
 
@@ -348,7 +351,9 @@ def test_an_exit_in_another_loop_reaches_the_caller_and_does_not_end_that_loop()
 
     async def test() -> None:
         with pytest.raises(SystemExit):
-            await AsyncDriver().call(leave, loop=background_loop(), timeout=PATIENCE)
+            await AsyncDriver().call(
+                leave, loop=background_loop(), deadline=clock.monotonic() + PATIENCE
+            )
 
     loop = background_loop()
 

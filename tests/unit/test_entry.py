@@ -256,6 +256,6 @@ def test_a_report_is_told_everything_about_a_resource(scope: Scope, world: World
         "worker": "main",
         "world": "",
         "test": "tests/test_a.py::test_users",
-        "where": thing._alchemy.where(),
+        "where": thing._alchemy.where,
         "at": entry.at,
     }

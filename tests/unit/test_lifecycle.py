@@ -235,7 +235,7 @@ def test_a_create_that_fails_is_recorded_and_destroyed_with_its_scope(
         hand.create(scope, thing)
 
     assert caught.value.__notes__ == [
-        f"while creating {kind.__name__} 'a', named {thing.name}, declared at {thing._alchemy.where()}"
+        f"while creating {kind.__name__} 'a', named {thing.name}, declared at {thing._alchemy.where}"
     ]
     failed = lines(scope)[-1]
     assert isinstance(failed, records.CreateFailed)
@@ -415,10 +415,10 @@ def test_changed_properties_are_an_error_that_names_both_lines(
 
     assert str(caught.value) == (
         f"{kind.__name__} 'a' is declared twice in one scope with different size:\n"
-        f"first at {first._alchemy.where()}, then at {second._alchemy.where()}.\n"
+        f"first at {first._alchemy.where}, then at {second._alchemy.where}.\n"
         "Give the second one an id of its own, or define update() in its class."
     )
-    assert first._alchemy.where() != second._alchemy.where()
+    assert first._alchemy.where != second._alchemy.where
     assert world.done == ["create a"]
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent import futures
+
+import pytest
 
 from pytest_alchemy.turns import Turns
 
@@ -46,6 +49,24 @@ def test_of_many_threads_one_has_the_turn() -> None:
         thread.join(PATIENCE)
 
     assert len(won) == 1
+
+
+def test_whoever_begins_to_wait_just_as_the_turn_is_given_back_gets_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns = Turns(busy=True)
+
+    class Future(futures.Future[None]):
+        """Is made while the other thread, which sees nobody wait yet, gives the turn back."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            turns.end()
+
+    monkeypatch.setattr(futures, "Future", Future)
+    monkeypatch.setattr("pytest_alchemy.turns.futures", futures)
+
+    assert turns.begin() is None
 
 
 def test_a_turn_that_was_left_behind_with_its_loop_is_taken_over() -> None:
