@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from pytest_alchemy import clock, records
-from pytest_alchemy.ambient import current
-from pytest_alchemy.driver import BlockingDriver, Driver, call_hook, is_awaitable
+from pytest_alchemy.driver import BlockingDriver, Driver
 from pytest_alchemy.entry import CREATED, CREATING, DESTROYED, FAILED, Call, Entry, Owned, shown_as
 from pytest_alchemy.errors import (
     ChangedWithinRunError,
@@ -20,6 +18,7 @@ from pytest_alchemy.errors import (
     OwnedElsewhereError,
     ResourceDefinitionError,
 )
+from pytest_alchemy.hooks import hook_of
 from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.late import running_loop
 from pytest_alchemy.resource import Resource
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     import asyncio
     from concurrent import futures
 
-    from pytest_alchemy.binding import Binding
     from pytest_alchemy.scope import Scope
 
 # A create that ends like this got no answer: the provider may still finish it.
@@ -133,13 +131,13 @@ async def destroy(owned: Owned, driver: Driver, deadline: float | None = None) -
 
 async def exists(entry: Entry, driver: Driver) -> bool:
     """Tell whether what *entry* stands for exists; what `read` finds out is in its resource then."""
-    found, entry.loop = await driver.call(_hook(entry, entry.resource, "read"))
+    found, entry.loop = await driver.call(hook_of(entry, entry.resource, "read"))
     return bool(found)
 
 
 async def clear(entry: Entry, driver: Driver) -> None:
     """Destroy by name alone what may or may not exist, without any record of it."""
-    await driver.call(_hook(entry, entry.resource, "destroy"))
+    await driver.call(hook_of(entry, entry.resource, "destroy"))
 
 
 async def take_on(scope: Scope, resource: Resource, leftover: Entry) -> Resource:
@@ -297,7 +295,7 @@ async def make(entry: Entry, driver: Driver, *, in_doubt: bool = False) -> None:
         in_doubt: Whether an earlier create of it got no answer: what has its name may well be ours.
     """
     try:
-        _, entry.loop = await driver.call(_hook(entry, entry.resource, "create"))
+        _, entry.loop = await driver.call(hook_of(entry, entry.resource, "create"))
         outputs: dict[str, Any] = {}
         if entry.kind.outputs:
             entry.kind.check_outputs(entry.resource)
@@ -375,7 +373,7 @@ async def update(entry: Entry, resource: Resource, driver: Driver) -> Resource:
     entry.hold()
     if entry.recorded:
         stage.record(records.Updating(entry.seq, entry.sealed(props), entry.numbers_needed()))
-    _, loop = await driver.call(_hook(entry, resource, "update", previous), loop=entry.loop)
+    _, loop = await driver.call(hook_of(entry, resource, "update", previous), loop=entry.loop)
     entry.kind.check_outputs(resource)
     entry.let_go()
     entry.resource, entry.props, entry.needs = resource, props, after
@@ -408,12 +406,12 @@ async def unmake(entry: Entry, driver: Driver, deadline: float | None = None) ->
     check_world(entry, resource)
     try:
         if entry.status is FAILED and "read" in entry.kind.hooks:
-            read = _hook(entry, resource, "read")
+            read = hook_of(entry, resource, "read")
             exists, _ = await driver.call(read, loop=loop, deadline=deadline)
             if not exists:
                 _check_settled(entry)
                 return
-        hook, function = _hook(entry, resource, "destroy"), entry.kind.hooks["destroy"]
+        hook, function = hook_of(entry, resource, "destroy"), entry.kind.hooks["destroy"]
         await driver.call(hook, loop=loop, deadline=deadline, function=function)
     except Exception as error:
         if not advise(error, now=clock.now()).gone:
@@ -453,43 +451,6 @@ def _can_wait_for(loop: asyncio.AbstractEventLoop, driver: Driver) -> bool:
     if not loop.is_running():
         return False
     return not (isinstance(driver, BlockingDriver) and running_loop() is loop)
-
-
-def _hook(entry: Entry, resource: Resource, name: str, *args: Any) -> Callable[[], Any]:
-    """Return the call of a hook, with the resource's own scope as the current one while it runs."""
-    hook = functools.partial(entry.kind.hooks[name], resource, *args)
-    return functools.partial(_call_inside, entry, resource._alchemy, hook)
-
-
-def _call_inside(entry: Entry, binding: Binding, hook: Callable[[], Any]) -> Any:
-    """Call *hook*, or return what awaits it, with the scope of *entry* as the current one and its outputs unguarded."""
-    before = current.get()
-    current.set(entry)
-    binding.hooks_open += 1
-    try:
-        result = hook()
-    finally:
-        current.set(before)
-        binding.hooks_open -= 1
-    if result is None or not is_awaitable(result):
-        return result
-    return _finished(entry, binding, result)
-
-
-async def _finished(entry: Entry, binding: Binding, hook: Awaitable[Any]) -> Any:
-    """Return what *hook* returns, in the same surroundings as in `_call_inside`."""
-    before = current.get()
-    current.set(entry)
-    binding.hooks_open += 1
-    try:
-        return await hook
-    finally:
-        current.set(before)
-        binding.hooks_open -= 1
-
-
-HOOK_CODE = frozenset({call_hook.__code__, _finished.__code__})
-"""What is on the stack while a hook computes or blocks, and not while it waits in an event loop."""
 
 
 def _note(owned: Owned, line: records.Record) -> None:

@@ -28,8 +28,9 @@ from pytest_alchemy.errors import (
     OtherWorldError,
     ProfileDeniedError,
 )
+from pytest_alchemy.hooks import HOOK_CODE
 from pytest_alchemy.late import Late
-from pytest_alchemy.lifecycle import HOOK_CODE, destroy, note_failure, summary
+from pytest_alchemy.lifecycle import destroy, note_failure, summary
 from pytest_alchemy.order import DestroyOrder
 from pytest_alchemy.retry import advise, backoff, status_of
 from pytest_alchemy.settings import Strategy

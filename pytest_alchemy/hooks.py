@@ -1,0 +1,52 @@
+"""Calling a hook of a resource: in the resource's own scope, with its outputs unguarded."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from pytest_alchemy.ambient import current
+from pytest_alchemy.driver import call_hook, is_awaitable
+
+if TYPE_CHECKING:
+    from pytest_alchemy.binding import Binding
+    from pytest_alchemy.entry import Entry
+    from pytest_alchemy.resource import Resource
+
+
+def hook_of(entry: Entry, resource: Resource, name: str, *args: Any) -> Callable[[], Any]:
+    """Return the call of a hook, with the resource's own scope as the current one while it runs."""
+    hook = functools.partial(entry.kind.hooks[name], resource, *args)
+    return functools.partial(_call_inside, entry, resource._alchemy, hook)
+
+
+def _call_inside(entry: Entry, binding: Binding, hook: Callable[[], Any]) -> Any:
+    """Call *hook*, or return what awaits it, with the scope of *entry* as the current one and its outputs unguarded."""
+    before = current.get()
+    current.set(entry)
+    binding.hooks_open += 1
+    try:
+        result = hook()
+    finally:
+        current.set(before)
+        binding.hooks_open -= 1
+    if result is None or not is_awaitable(result):
+        return result
+    return _await_inside(entry, binding, result)
+
+
+async def _await_inside(entry: Entry, binding: Binding, hook: Awaitable[Any]) -> Any:
+    """Return what *hook* returns, in the same surroundings as in `_call_inside`."""
+    before = current.get()
+    current.set(entry)
+    binding.hooks_open += 1
+    try:
+        return await hook
+    finally:
+        current.set(before)
+        binding.hooks_open -= 1
+
+
+HOOK_CODE = frozenset({call_hook.__code__, _await_inside.__code__})
+"""What is on the stack while a hook computes or blocks, and not while it waits in an event loop."""
