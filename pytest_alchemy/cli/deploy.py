@@ -19,7 +19,16 @@ from pytest_alchemy.cli.frame import (
     say,
     sentence,
 )
-from pytest_alchemy.cli.program import Run, Told, program_argument, run_program, where_it_failed
+from pytest_alchemy.cli.program import (
+    Run,
+    Told,
+    adopt_option,
+    force_option,
+    profile_option,
+    program_argument,
+    run_program,
+    where_it_failed,
+)
 from pytest_alchemy.cli.stages import app_option, root_option
 from pytest_alchemy.plan import Step
 from pytest_alchemy.programs.commandline import CommandLine
@@ -50,12 +59,7 @@ def _program_options(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME",
         help="The stage.  [default: the program's, else $ALCHEMY_STAGE, else the user's name]",
     )
-    profile = click.option(
-        "--profile",
-        metavar="NAME",
-        help="The credentials.  [default: the program's, else $ALCHEMY_PROFILE, else default]",
-    )
-    for option in (root_option, app_option, profile, stage, program_argument):
+    for option in (root_option, app_option, profile_option, stage, program_argument):
         function = option(function)
     return function
 
@@ -67,12 +71,8 @@ def _program_options(function: Callable[..., Any]) -> Callable[..., Any]:
     "alchemy deploy infra.py --stage prod --plan   # what would be done, without doing it",
 )
 @_program_options
-@click.option("--adopt", is_flag=True, help="Take over what exists already.")
-@click.option(
-    "--force",
-    is_flag=True,
-    help="Update also what has not changed, and let a program that declares nothing empty its stage.",
-)
+@adopt_option
+@force_option
 @click.option("--plan", "plan_only", is_flag=True, help="Only say what would be done.")
 @json_option
 def deploy(

@@ -16,7 +16,12 @@ import click
 
 from pytest_alchemy.cli.fake import introduce, opened, variables_of
 from pytest_alchemy.cli.frame import Verb, say
-from pytest_alchemy.cli.program import program_argument
+from pytest_alchemy.cli.program import (
+    adopt_option,
+    force_option,
+    profile_option,
+    program_argument,
+)
 from pytest_alchemy.cloudflare.fake import FakeAccount
 from pytest_alchemy.names import folder_name
 from pytest_alchemy.programs.choice import FAKE_ACCOUNT, default_stage
@@ -37,13 +42,18 @@ _LOOK: Final = 200  # milliseconds after which a watcher tells that nothing happ
 @click.option(
     "--stage", metavar="NAME", help="The stage.  [default: $ALCHEMY_STAGE, else the user's name]"
 )
+@profile_option
+@adopt_option
+@force_option
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
     help="Port to serve the account at.  [default: any that is free]",
 )
-def dev(program: Path, stage: str | None, port: int) -> None:
+def dev(
+    program: Path, stage: str | None, profile: str | None, adopt: bool, force: bool, port: int
+) -> None:
     """
     Deploy PROGRAM, alchemy_run.py by default, to a fake account, and again whenever a file beside it changes.
 
@@ -56,7 +66,8 @@ def dev(program: Path, stage: str | None, port: int) -> None:
     chosen = stage or default_stage()
     with _served(_account_file(chosen), port) as variables:
         command = [sys.executable, "-m", "pytest_alchemy", "deploy", str(program)]
-        command += ["--stage", chosen, "--profile", "default"]
+        command += ["--stage", chosen, *(["--profile", profile] if profile is not None else [])]
+        command += ["--adopt"] * adopt + ["--force"] * force
         with suppress(KeyboardInterrupt):
             while True:
                 subprocess.run(command, env={**os.environ, **variables}, check=False)  # noqa: S603 # this very command

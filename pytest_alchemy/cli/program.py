@@ -45,6 +45,23 @@ program_argument = click.argument(
 )
 """The argument PROGRAM."""
 
+adopt_option = click.option("--adopt", is_flag=True, help="Take over what exists already.")
+"""The option ``--adopt``."""
+
+force_option = click.option(
+    "--force",
+    is_flag=True,
+    help="Update also what has not changed, and let a program that declares nothing empty its stage.",
+)
+"""The option ``--force``."""
+
+profile_option = click.option(
+    "--profile",
+    metavar="NAME",
+    help="The credentials.  [default: the program's, else $ALCHEMY_PROFILE, else default]",
+)
+"""The option ``--profile``, None if it was not given."""
+
 
 @dataclass
 class Told:

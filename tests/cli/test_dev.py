@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,8 +70,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def dev(folder: Path) -> Iterator[Dev]:
-    running = Dev(folder)
+def words() -> tuple[str, ...]:
+    return ()
+
+
+@pytest.fixture
+def dev(folder: Path, words: tuple[str, ...]) -> Iterator[Dev]:
+    running = Dev(folder, *words)
     yield running
     if running.process.poll() is None:
         running.process.kill()
@@ -103,6 +109,32 @@ def test_a_change_is_deployed_to_an_account_that_everybody_can_ask(folder: Path,
     assert dev.process.wait(30) == 0
     assert (len(first), len(second)) == (1, 2)
     assert "cache" in first[0]
+
+
+def test_a_program_may_say_its_own_profile(folder: Path, dev: Dev) -> None:
+    program = PROGRAM.replace('"shop"', '"shop", profile="ci"').format(names=["cache", "sessions"])
+    dev.wait_for("Waiting for changes in ")
+
+    (folder / "alchemy_run.py").write_text(program)
+
+    dev.wait_for("shop/ada: 1 created, 1 kept\n")
+
+
+@pytest.mark.parametrize("words", [("--profile=ci", "--adopt", "--force")])
+def test_what_it_is_told_holds_for_every_deployment(folder: Path, dev: Dev) -> None:
+    program = PROGRAM.replace('"shop"', '"shop", stage_profile_mapping={{"ada": ["ci"]}}')
+    dev.wait_for("Waiting for changes in ")
+    shutil.rmtree(folder / ".alchemy" / "shop")
+    dev.said = ""
+
+    (folder / "alchemy_run.py").write_text(program.format(names=["cache"]))
+    dev.wait_for("Waiting for changes in ")
+    first, dev.said = dev.said, ""
+    (folder / "alchemy_run.py").write_text(program.format(names=[]))
+    dev.wait_for("Waiting for changes in ")
+
+    assert "shop/ada: 1 adopted\n" in first
+    assert "shop/ada: 1 destroyed\n" in dev.said
 
 
 def test_a_program_that_fails_is_told_and_waited_for(folder: Path, dev: Dev) -> None:
