@@ -34,6 +34,7 @@ _SHOWN = 20
     example="alchemy destroy --stage pr-123\n"
     "alchemy destroy --stage pr-123 --force        # ask nothing, as in CI",
 )
+@click.argument("program", required=False, expose_value=False)
 @click.option("--stage", metavar="NAME", required=True, help="The stage to destroy.")
 @app_option
 @click.option("--force", is_flag=True, help="Destroy without asking.")
@@ -54,7 +55,8 @@ def destroy(
     as_json: bool,
 ) -> None:
     """
-    Destroy everything in a stage, from what is recorded of it; the program that made it may be gone.
+    Destroy everything in a stage, from what is recorded of it; the program that made it may be gone. PROGRAM may be
+    named as for deploy, and is not run.
 
     You are asked to type the stage's name first; without a terminal to ask on, --force is needed. What is recorded is
     copied before anything is called. What fails keeps its record, the rest is destroyed all the same, and the same

@@ -390,6 +390,17 @@ def test_one_json_document_tells_it_all(graveyard: Graveyard) -> None:
     assert (said["folder"], said["backup"]) == (str(folder), str(backups_of(folder)[-1]))
 
 
+def test_the_program_may_be_named_and_is_not_run(graveyard: Graveyard) -> None:
+    (graveyard.path / "infra.py").write_text("raise SystemExit('it was run')\n")
+
+    for program in ("infra.py", "gone.py"):
+        deploy(graveyard, program[0])
+        result = destroy(graveyard, program, "--stage=pr-7", "--force")
+
+        assert result.exit_code == 0
+        assert result.output.endswith("1 destroyed; shop/pr-7 is gone\n")
+
+
 def test_an_empty_stage_is_gone_as_well(graveyard: Graveyard) -> None:
     folder = graveyard.bury("a", stage="pr-7", more=(Destroyed(1),), **LASTING)
 
