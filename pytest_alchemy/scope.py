@@ -203,12 +203,14 @@ class Scope:
 
     def finalize(self) -> None:
         """Have no effect: a test's scope ends by destroying everything, and so does what is nested in it."""
+        refuse_in_coroutine("finalize", "afinalize")
 
     async def afinalize(self) -> None:
         """Have no effect; asyncio twin of `finalize`."""
 
     def finalize_nested(self, name: str) -> None:
         """Have no effect, as `finalize`."""
+        refuse_in_coroutine("finalize_nested", "afinalize_nested")
 
     async def afinalize_nested(self, name: str) -> None:
         """Have no effect, as `finalize`."""

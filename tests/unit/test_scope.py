@@ -449,7 +449,13 @@ def test_threads_may_enter_one_scope_at_once(scope: Scope) -> None:
 
 @pytest.mark.parametrize(
     ("method", "twin", "args"),
-    [("create", "acreate", (None,)), ("remove", "aremove", (None,)), ("destroy", "adestroy", ())],
+    [
+        ("create", "acreate", (None,)),
+        ("remove", "aremove", (None,)),
+        ("destroy", "adestroy", ()),
+        ("finalize", "afinalize", ()),
+        ("finalize_nested", "afinalize_nested", ("backend",)),
+    ],
 )
 def test_every_blocking_method_names_its_twin_in_a_coroutine(
     scope: Scope, method: str, twin: str, args: tuple[Any, ...]
