@@ -331,7 +331,7 @@ class Call(Turns):
         self.test = scope.root.program.test
         self.parent: Entry | None = scope.owner
         self.needed_by: set[Entry] | None = None
-        self.importable = _is_importable(function) and _is_plain_json(args, kwargs)
+        self.importable = _home(function) is not None and _is_plain_json(args, kwargs)
 
     @classmethod
     def recalled(cls, scope: Scope, function: Callable[..., Any], record: records.Deferred) -> Self:
@@ -383,7 +383,7 @@ class Call(Turns):
     def line(self) -> records.Deferred:
         """Return the record of it; without a module if no other process can make the call."""
         module = self.function.__module__ if self.importable else ""
-        file = getattr(sys.modules.get(module), "__file__", None)
+        file = (_home(self.function) or {}).get("__file__") if self.importable else None
         return records.Deferred(
             seq=self.seq,
             path=self.scope.place,
@@ -443,14 +443,22 @@ def _facts(owned: Owned, kind: str, id: str, world: str) -> dict[str, Any]:
     }
 
 
-def _is_importable(function: Callable[..., Any]) -> bool:
+def _home(function: Callable[..., Any]) -> dict[str, Any] | None:
+    """Return the names of the module that *function* can be imported from; None if no other process could."""
     name = getattr(function, "__qualname__", "")
     if not inspect.isroutine(function) or not name or "<" in name:
-        return False
-    found: Any = sys.modules.get(function.__module__)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return bool(found == function)
+        return None
+    first, *parts = name.split(".")
+    found_by_name: dict[str, Any] = getattr(sys.modules.get(function.__module__), "__dict__", {})
+    # The name may stand for another module by now, as with several conftest.py.
+    own: dict[str, Any] = getattr(inspect.unwrap(function), "__globals__", {})
+    for names in (found_by_name, own if own.get("__name__") == function.__module__ else {}):
+        found = names.get(first)
+        for part in parts:
+            found = getattr(found, part, None)
+        if found == function:
+            return names
+    return None
 
 
 def _is_plain_json(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 import sys
 import types
 import typing
@@ -72,6 +73,7 @@ class Kind(msgspec.Struct, eq=False):
         outputs: Declared outputs by name.
         gives_secrets: Whether one of them is declared as a secret.
         is_complete: Whether it has the hooks that every resource needs.
+        module: The module that defined it. Its name may stand for another one by now, as with several conftest.py.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Kind(msgspec.Struct, eq=False):
     outputs: dict[str, Field] = {}
     gives_secrets: bool = False
     is_complete: bool = False
+    module: types.ModuleType | None = None
 
     def __post_init__(self) -> None:
         self.is_complete = self.hooks.keys() >= NEEDED_HOOKS
@@ -91,6 +94,16 @@ class Kind(msgspec.Struct, eq=False):
     @property
     def title(self) -> str:
         return self.cls.__name__
+
+    @property
+    def file(self) -> str:
+        """The source file of its class; empty if there is none."""
+        module, name = self.module, self.cls.__module__
+        # A class may be given the name of the module that exports it.
+        if getattr(module, "__name__", name) != name:
+            module = sys.modules.get(name)
+        file = getattr(module, "__file__", None)
+        return os.path.abspath(file) if file else ""
 
     @property
     def importable(self) -> bool:
@@ -325,6 +338,7 @@ def define(
         create_timeout=parent.create_timeout if create_timeout is None else create_timeout,
         parallel=parent.parallel if parallel is None else parallel,
         hooks={hook: getattr(cls, hook) for hook in HOOKS if _overrides(cls, hook)},
+        module=sys.modules.get(cls.__module__),
     )
 
 
@@ -421,7 +435,7 @@ def _resolved(cls: type[Resource]) -> dict[str, Any]:
     # A method called `list` would otherwise hide the builtin from annotations of its own class.
     nested = {name: value for name, value in vars(cls).items() if isinstance(value, type)}
     own = types.SimpleNamespace(__annotations__=_annotations(cls))
-    module = sys.modules.get(cls.__module__)
+    module = kind_of(cls).module
     visible = {**vars(module)} if module else {}
     try:
         return typing.get_type_hints(own, globalns=visible, localns=nested, include_extras=True)

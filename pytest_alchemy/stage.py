@@ -82,8 +82,8 @@ class Program(msgspec.Struct):
         known = self.kinds.get((app, kind.name))
         if known is kind:
             return
-        if known is not None and _place(known) != _place(kind):
-            raise DuplicateKindError(kind.name, _place(known), _place(kind))
+        if known is not None and (_place(known), known.file) != (_place(kind), kind.file):
+            raise DuplicateKindError(kind.name, *_apart(known, kind))
         self.kinds[app, kind.name] = kind
 
 
@@ -271,11 +271,10 @@ class Stage:
 
 def kind_seen(kind: Kind) -> KindSeen:
     """Return where *kind* can be imported from."""
-    file = getattr(sys.modules.get(kind.cls.__module__), "__file__", None)
     return KindSeen(
         kind=kind.name,
         module=kind.cls.__module__,
-        file=os.path.abspath(file) if file else "",
+        file=kind.file,
         qualname=kind.cls.__qualname__,
         importable=kind.importable,
         create_timeout=kind.create_timeout,
@@ -284,6 +283,13 @@ def kind_seen(kind: Kind) -> KindSeen:
 
 def _place(kind: Kind) -> str:
     return f"{kind.cls.__module__}.{kind.cls.__qualname__}"
+
+
+def _apart(one: Kind, other: Kind) -> tuple[str, str]:
+    """Return where two kinds are defined, with the files if the names alone do not tell them apart."""
+    if _place(one) != _place(other):
+        return _place(one), _place(other)
+    return f"{_place(one)} in {one.file}", f"{_place(other)} in {other.file}"
 
 
 def _user() -> str:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -109,6 +110,48 @@ def test_several_workers_may_die(pytester: pytest.Pytester, world: World) -> Non
     result.stdout.fnmatch_lines(["=* 2 failed, 4 passed, 2 reaped in *"])
     assert world.left == []
     assert not world.state.exists()
+
+
+def test_each_conftest_is_told_from_the_others_of_its_name(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    files = {
+        "conftest": """
+            import pytest
+            from kinds import File, WORLD, log
+
+            class Flag(File):
+                \"\"\"A file with the name of its folder in it.\"\"\"
+
+                def destroy(self):
+                    log("FOLDER", self.id)
+                    super().destroy()
+
+            def lower(name):
+                log("FOLDER", "lowers", name)
+
+            @pytest.fixture
+            def flag(alchemy_scope):
+                alchemy_scope.defer(lower, "it")
+                return alchemy_scope.create(Flag("flag"))
+        """,
+        "test_FOLDER": "import os\ndef test_it(flag):\n    if 'FOLDER' == 'north':\n        os._exit(1)\n",
+    }
+    for folder in ("north", "south"):
+        (pytester.path / folder).mkdir()
+        for name, text in files.items():
+            file = pytester.path / folder / f"{name.replace('FOLDER', folder)}.py"
+            file.write_text(textwrap.dedent(text).replace("FOLDER", folder))
+
+    result = world.run_apart("-n1", plugins="xdist")
+
+    result.assert_outcomes(passed=1, failed=1)
+    assert world.left == []
+    assert [line for line in world.log if line.startswith("north")] == [
+        "north flag",
+        "north lowers it",
+    ]
+    assert "2 reaped, 0 leaked in shop/test-*" in section(result)[0]
 
 
 def test_an_answer_that_got_lost_is_looked_for(pytester: pytest.Pytester, world: World) -> None:

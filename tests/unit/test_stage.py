@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import threading
@@ -44,6 +45,33 @@ def test_two_classes_of_one_kind_are_an_error_and_nothing_is_made(
         'Give one of them a kind of its own: class ...(Resource, kind="bucket2")'
     )
     assert world.done == ["create a"]
+
+
+def test_two_classes_of_one_kind_and_name_are_told_apart_by_their_files(
+    hand: Hand, scope: Scope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "from tests.unit.support.world import Thing\n\nclass Flag(Thing): ...\n"
+    files = [tmp_path / folder / "signals.py" for folder in ("north", "south")]
+    flags = []
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(text)
+        spec = importlib.util.spec_from_file_location("signals", file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "signals", module)
+        spec.loader.exec_module(module)
+        flags.append(module.Flag)
+    hand.create(scope, flags[0]("a"))
+
+    with pytest.raises(DuplicateKindError) as caught:
+        hand.create(scope, flags[1]("b"))
+
+    assert (caught.value.first, caught.value.second) == (
+        f"signals.Flag in {files[0]}",
+        f"signals.Flag in {files[1]}",
+    )
 
 
 def test_two_classes_of_one_kind_meet_across_the_stages_of_a_program(
