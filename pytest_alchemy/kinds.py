@@ -22,6 +22,7 @@ from pytest_alchemy.callers import stack_level
 from pytest_alchemy.errors import InvalidPropertyError, PlainSecretWarning, ResourceDefinitionError
 from pytest_alchemy.names import NameRule, check_kind
 from pytest_alchemy.validation import Mismatch, Shape, shape_of, takes_secrets
+from pytest_alchemy.values import holds_password
 
 if TYPE_CHECKING:
     from pytest_alchemy.resource import Resource
@@ -142,8 +143,8 @@ class Kind(msgspec.Struct, eq=False):
                     value = known.shape.accept(value, "")
                 except Mismatch as mismatch:
                     raise self._refused(id, known, mismatch) from None
-                if type(value) is str and "://" in value:
-                    _warn_of_password(f"{self.title} {id!r}", name, value)
+                if holds_password(value):
+                    _warn_of_password(f"{self.title} {id!r}", name)
             values[name] = value
         return values
 
@@ -458,14 +459,11 @@ def _field(cls: type[Resource], name: str, annotation: Any, default: Any) -> Fie
         ) from None
 
 
-def _warn_of_password(resource: str, name: str, value: str) -> None:
-    authority = value.partition("://")[2].partition("/")[0]
-    user, at, _ = authority.rpartition("@")
-    if at and ":" in user and user.partition(":")[2]:
-        warnings.warn(
-            f"{resource}: property {name!r} seems to hold a password, which would be recorded in clear text.\n"
-            "Pass alchemy.env('VARIABLE') instead: the variable's name is recorded, not its value.\n"
-            "Or annotate it as Secret and pass alchemy.secret(...): that is encrypted in state and never printed.",
-            PlainSecretWarning,
-            stacklevel=stack_level(),
-        )
+def _warn_of_password(resource: str, name: str) -> None:
+    warnings.warn(
+        f"{resource}: property {name!r} seems to hold a password, which would be recorded in clear text.\n"
+        "Pass alchemy.env('VARIABLE') instead: the variable's name is recorded, not its value.\n"
+        "Or annotate it as Secret and pass alchemy.secret(...): that is encrypted in state and never printed.",
+        PlainSecretWarning,
+        stacklevel=stack_level(),
+    )

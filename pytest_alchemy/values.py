@@ -159,6 +159,23 @@ def referred(value: Any, found: list[Any]) -> None:
             referred(getattr(value, field.name), found)
 
 
+def holds_password(value: Any) -> bool:
+    """Tell whether a text ``...://user:password@...`` stands anywhere inside *value*, not in what it refers to."""
+    kind = type(value)
+    if kind is str:
+        user, at, _ = value.partition("://")[2].partition("/")[0].rpartition("@")
+        return bool(at and user.partition(":")[2])
+    if kind in SCALARS or hasattr(kind, "__alchemy_ref__"):
+        return False
+    if isinstance(value, _SEVERAL):
+        return any(map(holds_password, value))
+    if isinstance(value, Mapping):
+        return any(map(holds_password, value.values()))
+    return dataclasses.is_dataclass(value) and any(
+        holds_password(getattr(value, field.name)) for field in dataclasses.fields(value)
+    )
+
+
 def variables(data: Any) -> Iterator[str]:
     """Yield the environment variables that recorded *data* refers to."""
     if isinstance(data, dict):

@@ -236,6 +236,15 @@ def test_a_password_in_a_property_is_warned_about() -> None:
     assert (caught[0].filename, caught[0].lineno) == (__file__, line)
 
 
+def test_a_password_anywhere_in_a_property_is_warned_about() -> None:
+    with pytest.warns(PlainSecretWarning) as caught:
+        settled(Server("web", region="weur", tags={"dbs": ["none", "redis://:secret@cache/0"]}))
+
+    assert str(caught[0].message).startswith(
+        "Server 'web': property 'tags' seems to hold a password"
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     ["https://db/orders", "https://ada@db", "https://db/a:b@c", "ada:secret@db", "x://ada:@db"],
