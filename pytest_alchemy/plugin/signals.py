@@ -53,6 +53,8 @@ def end_on_sigterm(config: pytest.Config, wanted: Callable[[], bool] = lambda: T
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return
     process, is_worker = os.getpid(), hasattr(config, "workerinput")
+    reminder = _Reminder()
+    config.pluginmanager.register(reminder)
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
         if os.getpid() != process or not wanted():  # a forked child of a test is not ours to end
@@ -60,7 +62,8 @@ def end_on_sigterm(config: pytest.Config, wanted: Callable[[], bool] = lambda: T
             os.kill(os.getpid(), signal.SIGTERM)
         if is_worker:
             raise KeyboardInterrupt
-        pytest.exit("SIGTERM", returncode=EXIT_CODE)
+        reminder.is_due = True
+        _exit()
 
     def restore() -> None:
         if signal.getsignal(signal.SIGTERM) is end:
@@ -68,3 +71,22 @@ def end_on_sigterm(config: pytest.Config, wanted: Callable[[], bool] = lambda: T
 
     signal.signal(signal.SIGTERM, end)
     config.add_cleanup(restore)
+
+
+class _Reminder:
+    """Ends the run after a test that took the exit for a failure of its own: unlike Ctrl-C it is an `Exception`."""
+
+    is_due = False
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """The exit got through."""
+        self.is_due = False
+
+    def pytest_runtest_logfinish(self) -> None:
+        """The exit did not get through."""
+        if self.is_due:
+            _exit()
+
+
+def _exit() -> NoReturn:
+    pytest.exit("SIGTERM", returncode=EXIT_CODE)

@@ -39,6 +39,45 @@ def test_it_ends_the_run_unless_that_is_turned_off(
     assert world.left == []
 
 
+@pytest.mark.parametrize("place", ["body", "destroy"])
+def test_it_ends_the_run_although_something_goes_on_after_any_error(
+    pytester: pytest.Pytester, world: World, place: str
+) -> None:
+    pytester.makepyfile(
+        f"""
+        import os, signal
+        from kinds import File, log
+
+        def get_it():
+            if not os.path.exists("sent"):
+                open("sent", "w").close()
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        class Slow(File):
+            def destroy(self):
+                get_it()
+                super().destroy()
+
+        def test_gets_it(alchemy_scope):
+            alchemy_scope.create(Slow("it"))
+            if {place == "body"}:
+                try:
+                    get_it()
+                except Exception:
+                    log("went on")
+
+        def test_later():
+            log("later")
+        """
+    )
+
+    result = world.run_apart()
+
+    assert result.ret == 143
+    assert [line for line in world.log if line != "went on"] == ["create it", "destroy it"]
+    assert world.left == []
+
+
 def test_it_stops_a_worker_in_order(pytester: pytest.Pytester, world: World) -> None:
     pytester.makepyfile(GETS_IT)
 
