@@ -72,9 +72,9 @@ class Leftovers(threading.Thread):
 
 def _of_another_run(fact: Fact) -> Fact:
     if fact.what == "reaped":
-        return fact.changed(reason=fact.reason or "left behind by a run that died")
+        return fact.changed(reason=fact.reason or "left behind by an earlier run")
     if fact.is_leak:
         return fact.changed(
-            what="unfinished", reason=f"left behind by a run that died: {fact.reason}"
+            what="unfinished", reason=f"left behind by an earlier run: {fact.reason}"
         )
     return fact

@@ -158,14 +158,19 @@ class Reporter:
         return fact.what == "unfinished" and self._run in fact.stage
 
     def _left_on_disk(self) -> bool:
-        """Whether a stage that is still there records a leak, so that others can clean up."""
-        leaked = {(fact.app, fact.stage) for fact in self._book.leaks if fact.what == "leaked"}
-        if not leaked:
+        """Whether a stage that is still there records what nothing destroys by itself, so that others can clean up."""
+        left = {
+            (fact.app, fact.stage)
+            for fact in self._book.facts
+            if fact.what == "leaked"
+            or (fact.what == "unfinished" and not self._is_unfinished(fact))
+        }
+        if not left:
             return False
         from pytest_alchemy.state.folders import Root
 
         root = Root(self._options.root)
-        return any(root.stage_path(app, stage).is_dir() for app, stage in leaked)
+        return any(root.stage_path(app, stage).is_dir() for app, stage in left)
 
     def _tell_late(self) -> None:
         """Tell what pytest did not ask for: it skips its summary after a second Ctrl-C and for exit codes of others."""

@@ -55,7 +55,7 @@ class Origin:
         run: Id of the run.
         rootdir: Files below it are named relative to it.
         title: What the counts are about, ``my-app/test-k3f9x2ab``.
-        clean_up: The command that destroys what leaked; empty if there is none.
+        clean_up: The command that destroys what is left; empty if there is none.
         session: ``ended``: the run wrote its report itself; ``died``: it was killed, and who cleaned up after it wrote
             what it had recorded.
     """

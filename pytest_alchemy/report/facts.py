@@ -38,7 +38,8 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         what: ``leaked``: it could not be destroyed; ``unrecoverable``: nobody knows any more how to;
             ``elsewhere``: it lives in another world than the one at hand, so nothing was called;
-            ``unfinished``: the run was cut short, and the watchdog destroys it after the run's end;
+            ``unfinished``: the run was cut short, and the watchdog destroys it after the run's end; or an earlier
+            run left it, and it could not be destroyed now either;
             ``reaped``: another process destroyed it; ``untracked``: made around the scopes, and removed;
             ``kept``: still there because that was asked for; ``destroyed``: gone, as it should be.
         kind: What messages call it (``D1Database``), or ``deferred``.

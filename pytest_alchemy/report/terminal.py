@@ -69,7 +69,7 @@ def write(
         book: What is known of the run.
         leaks_mode: What a leak does to the run.
         report_file: The page that was written, if it was.
-        clean_up: The command that destroys what leaked; empty if there is none.
+        clean_up: The command that destroys what is left; empty if there is none.
         durations: How many of the slowest creates and destroys to show, 0 for all, None for none.
     """
     config = reporter.config
@@ -141,7 +141,7 @@ def summary_lines(
         rootdir: Paths below it are shown relative to it.
         leaks_mode: ``off`` counts leaks, but neither lists them nor calls them a problem.
         report_file: The page that was written, if it was.
-        clean_up: The command that destroys what leaked; empty if there is none.
+        clean_up: The command that destroys what is left; empty if there is none.
         verbosity: From 1 on everything is told and nothing cut; below 0 only what is a problem.
         now: Moment of the report, in seconds since the epoch.
 
@@ -160,7 +160,7 @@ def summary_lines(
     if hidden := total - len(shown):
         more = f"... and {hidden} more" + (" (all with -v)" if verbosity <= 0 else "")
         lines += page.wrap(more, {}, indent="")
-    if clean_up and any(fact.what == "leaked" for fact in told):
+    if clean_up and any(fact.what in ("leaked", "unfinished") for fact in told):
         lines += page.wrap(f"clean up: {one_line(clean_up)}", {}, indent="")
     if report_file is not None and told and verbosity >= 0:
         place = one_line(below(rootdir, str(report_file)))

@@ -11,7 +11,7 @@ MEANINGS: Final[dict[str, str]] = {
     "leaked": "It could not be destroyed and is still there.",
     "unrecoverable": "Nobody knows any more how to destroy it.",
     "elsewhere": "It lives in another world than the one at hand; nothing was called.",
-    "unfinished": "The run was cut short; what goes on after it destroys this.",
+    "unfinished": "It is still there; what goes on after its run, or the next run, destroys it.",
     "reaped": "Its process died; another one destroyed it.",
     "untracked": "The code under test made it around the scopes; it was removed.",
     "kept": "It is still there on purpose.",

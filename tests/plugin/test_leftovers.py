@@ -60,7 +60,7 @@ def test_the_next_run_that_uses_a_scope_destroys_it_and_says_so(
     assert world.left == []
     assert not world.state.exists()
     assert section(result)[1].startswith("REAPED File left (")
-    result.stdout.fnmatch_lines(["*left behind by a run that died; destroyed in *"])
+    result.stdout.fnmatch_lines(["*left behind by an earlier run; destroyed in *"])
 
 
 def test_an_interrupted_run_does_not_wait_long_for_what_others_left(
@@ -150,7 +150,8 @@ def test_what_cannot_be_destroyed_fails_nobody_elses_run(
     result.stdout.fnmatch_lines(
         [
             "UNFINISHED File left (*",
-            "*left behind by a run that died: RuntimeError: the disk is on fire (tried 3 times)",
+            "*left behind by an earlier run: RuntimeError: the disk is on fire (tried 3 times)",
+            "clean up: alchemy sweep --yes",
         ]
     )
 

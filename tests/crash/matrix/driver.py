@@ -145,7 +145,7 @@ class _Run:
         output = self._run_another()
         self._problems += [
             f"the next run did not tell {word!r}\n{output}"
-            for word in ("REAPED", "left behind by a run that died", "0 leaked")
+            for word in ("REAPED", "left behind by an earlier run", "0 leaked")
             if word not in output
         ]
 
