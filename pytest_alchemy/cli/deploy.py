@@ -29,7 +29,7 @@ from pytest_alchemy.cli.program import (
     run_program,
     where_it_failed,
 )
-from pytest_alchemy.cli.stages import app_option, root_option
+from pytest_alchemy.cli.stages import app_option, lock_timeout_option, root_option
 from pytest_alchemy.plan import Step
 from pytest_alchemy.programs.commandline import CommandLine
 from pytest_alchemy.report.texts import one_line
@@ -59,7 +59,15 @@ def _program_options(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME",
         help="The stage.  [default: the program's, else $ALCHEMY_STAGE, else the user's name]",
     )
-    for option in (root_option, app_option, profile_option, stage, program_argument):
+    options = (
+        lock_timeout_option,
+        root_option,
+        app_option,
+        profile_option,
+        stage,
+        program_argument,
+    )
+    for option in options:
         function = option(function)
     return function
 
@@ -81,6 +89,7 @@ def deploy(
     profile: str | None,
     app: str | None,
     root: Path | None,
+    lock_timeout: float,
     adopt: bool,
     force: bool,
     plan_only: bool,
@@ -99,7 +108,15 @@ def deploy(
     Exit code 0: it is done. 1: the program failed. 130: it was interrupted.
     """
     given = CommandLine(
-        app, stage, profile, phase="up", adopt=adopt, force=force, plan_only=plan_only, root=root
+        app,
+        stage,
+        profile,
+        phase="up",
+        adopt=adopt,
+        force=force,
+        plan_only=plan_only,
+        root=root,
+        lock_timeout=lock_timeout,
     )
     with progress(f"Running {program}") as status:
         told = _telling(status, plan_only=plan_only, as_json=as_json)
@@ -119,7 +136,12 @@ def deploy(
 )
 @_program_options
 def run(
-    program: Path, stage: str | None, profile: str | None, app: str | None, root: Path | None
+    program: Path,
+    stage: str | None,
+    profile: str | None,
+    app: str | None,
+    root: Path | None,
+    lock_timeout: float,
 ) -> None:
     """
     Run PROGRAM, alchemy_run.py by default, in the read phase.
@@ -127,7 +149,7 @@ def run(
     What it declares is given back as it is recorded; nothing is made, changed or destroyed, and what is not recorded
     is an error.
     """
-    given = CommandLine(app, stage, profile, phase="read", root=root)
+    given = CommandLine(app, stage, profile, phase="read", root=root, lock_timeout=lock_timeout)
     done = run_program(program, given, save=False, tell=lambda _: None)
     _end(program, done)
 

@@ -12,7 +12,14 @@ from typing import Any
 import click
 
 from pytest_alchemy.cli.frame import Verb, json_option, print_json, progress, say
-from pytest_alchemy.cli.stages import app_option, naming_backups, root_option, the_stage, title_of
+from pytest_alchemy.cli.stages import (
+    app_option,
+    lock_timeout_option,
+    naming_backups,
+    root_option,
+    the_stage,
+    title_of,
+)
 from pytest_alchemy.cli.sweepreport import outcome_data, shown, tell_outcome, totals
 from pytest_alchemy.cli.words import count
 from pytest_alchemy.recovery.access import check_kept
@@ -45,6 +52,7 @@ _SHOWN = 20
     "was deployed with]",
 )
 @root_option
+@lock_timeout_option
 @json_option
 def destroy(
     stage: str,
@@ -52,6 +60,7 @@ def destroy(
     force: bool,
     profile: str | None,
     root: Path | None,
+    lock_timeout: float,
     as_json: bool,
 ) -> None:
     """
@@ -74,7 +83,9 @@ def destroy(
             _ask(found)
         if state.header is not None:
             take_footing(state.header)
-        destruction = _Destruction(found, profile=profile, as_json=as_json)
+        destruction = _Destruction(
+            found, profile=profile, lock_timeout=lock_timeout, as_json=as_json
+        )
         destruction.run()
     sys.exit(destruction.end())
 
@@ -111,11 +122,15 @@ class _Destruction:
     Args:
         found: The stage.
         profile: The credentials in use, None if nobody said.
+        lock_timeout: How long to wait for whoever uses the stage, in seconds.
         as_json: Whether to tell it as one JSON document at the end.
     """
 
-    def __init__(self, found: FoundStage, *, profile: str | None, as_json: bool) -> None:
+    def __init__(
+        self, found: FoundStage, *, profile: str | None, lock_timeout: float, as_json: bool
+    ) -> None:
         self._found, self._profile, self._as_json = found, profile, as_json
+        self._lock_timeout = lock_timeout
         self._outcomes: list[Outcome] = []
         self._told: Counter[Outcome] = Counter()
         self._copy = ""
@@ -132,6 +147,7 @@ class _Destruction:
                     tell=self._happening(status),
                     saved=self._saved,
                     profile=self._profile,
+                    lock_timeout=self._lock_timeout,
                 )
                 for finding in findings:
                     self._found_out(finding, status)

@@ -35,6 +35,15 @@ app_option = click.option(
 )
 """The option ``--app``."""
 
+lock_timeout_option = click.option(
+    "--lock-timeout",
+    type=click.FloatRange(min=0.0),
+    default=0.0,
+    metavar="SECONDS",
+    help="How long to wait for whoever is using the stage.  [default: not at all]",
+)
+"""The option ``--lock-timeout``, in seconds."""
+
 
 def stages_under(root: Path | None, app: str | None = None) -> list[FoundStage]:
     """Return all stages under *root*, else under the nearest root, of one application or of all."""

@@ -22,6 +22,7 @@ from pytest_alchemy import clock
 from pytest_alchemy.cli import main
 from pytest_alchemy.records import Created, Destroyed, Intent, Kept
 from pytest_alchemy.state.backup import MOST, back_up, backups_of
+from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.folders import LOCK
 from pytest_alchemy.state.locks import Holder, StageLock
 from tests.support.deadstages import OTHER_KEY, Graveyard, name_of
@@ -279,6 +280,18 @@ def test_a_stage_whose_owner_lives_is_left_alone(graveyard: Graveyard) -> None:
     assert result.exit_code == 1
     assert result.output.startswith("Error: State of stage 'pr-7' is locked by ")
     assert graveyard.left == ["a"]
+
+
+def test_a_stage_in_use_is_waited_for_if_asked(
+    graveyard: Graveyard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = StageLock(deploy(graveyard, "a") / LOCK)
+    owner.acquire(Holder.this_process())
+    monkeypatch.setattr(disk, "pause", lambda _: owner.release())
+
+    result = destroy(graveyard, "--stage=pr-7", "--force", "--lock-timeout=60")
+
+    assert (result.exit_code, graveyard.left) == (0, [])
 
 
 def test_what_somebody_else_recorded_is_not_acted_on(graveyard: Graveyard) -> None:
