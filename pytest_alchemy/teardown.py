@@ -208,7 +208,7 @@ class Teardown:
         attempt = 0
         while True:
             attempt += 1
-            error: Exception | None = None
+            error: BaseException | None = None
             if (paused := pauses.left(thing.provider())) > 0:
                 error = await self._wait(paused, driver)
             if error is None:
@@ -231,7 +231,7 @@ class Teardown:
 
     async def _attempt(
         self, thing: Owned, driver: Driver, share: float, alarm: Alarm | None
-    ) -> Exception | None:
+    ) -> BaseException | None:
         now = clock.monotonic()
         left = self._deadline - now
         if left <= 0:
@@ -248,7 +248,9 @@ class Teardown:
             finally:
                 if alarm is not None:
                     alarm.until = None  # or it would ring while we wait for the next attempt
-        except Exception as error:
+        except BaseException as error:
+            if _ends_teardown(error):
+                raise
             if thing.status is DESTROYED:  # the alarm may have rung when the hook was over already
                 return None
             took = clock.monotonic() - now
@@ -262,7 +264,7 @@ class Teardown:
                 self._hangs_from.pop(thing, None)
         return None
 
-    def _wait_before_retry(self, thing: Owned, error: Exception, attempt: int) -> float | None:
+    def _wait_before_retry(self, thing: Owned, error: BaseException, attempt: int) -> float | None:
         """Return how long to wait before trying again, in seconds; None if that does not help."""
         if isinstance(error, _FINAL):
             return None
@@ -413,3 +415,10 @@ class Teardown:
         finally:
             for task in running:
                 task.cancel()
+
+
+def _ends_teardown(error: BaseException) -> bool:
+    """Tell whether *error* was not raised by a destroy, but means to end what is going on; an exit is the destroy's."""
+    if isinstance(error, Exception):
+        return False
+    return isinstance(error, KeyboardInterrupt | GeneratorExit | asyncio.CancelledError)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from types import TracebackType
 
+from pytest_alchemy import forks
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import ASYNC, BLOCKING, Driver, refuse_in_coroutine, run_blocking
 from pytest_alchemy.names import check_name, new_run
@@ -44,6 +45,7 @@ class Trial:
             fake_account=os.path.abspath(fake) if fake else None,
         )
         self._files, self._watch = StageFiles(root, "main"), Watch()
+        self._process = forks.process
         opened = Stage(settings, f"{stage}-main-{run.id}", run, Program(), self._open)
         self._scope = Scope(opened, parent=Scope(opened), name=name, place=(f":{name}",))
 
@@ -73,6 +75,8 @@ class Trial:
         await self._end(ASYNC)
 
     async def _end(self, driver: Driver) -> None:
+        if self._process is not forks.process:
+            return  # whoever forked ends it
         clean = False
         try:
             outcome = await self._scope.close(driver)

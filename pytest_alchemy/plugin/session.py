@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_alchemy import clock, records
+from pytest_alchemy import clock, forks, records
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Entry, Owned
@@ -64,6 +64,7 @@ class Session:
     def __init__(self, config: pytest.Config, options: Options) -> None:
         remember(options.environment)
         self.config, self.options = config, options
+        self._process = forks.process
         given: dict[str, Any] | None = getattr(config, "workerinput", {}).get("alchemy")
         self.worker: str = getattr(config, "workerinput", {}).get("workerid", "main")
         self.run = Run(given["run"], given["expires"]) if given else new_run(LIFETIME)
@@ -155,8 +156,8 @@ class Session:
                 self.book.add(_untracked(left, settings, item.nodeid, self.worker))
 
     def is_over(self, scope: Scope) -> bool:
-        """Tell whether *scope* has ended, whatever became of what it owned."""
-        return scope not in self._open
+        """Tell whether *scope* has ended, whatever became of what it owned; for a forked child its parent ends it."""
+        return scope not in self._open or self._process is not forks.process
 
     def interrupted(self) -> None:
         """From now on there is little time: what takes longer is left to the watchdog."""
@@ -234,8 +235,12 @@ class Session:
         self._shares_account = self.worker != "main"
 
     def finish(self) -> None:
-        """Destroy what is left at the end of the process and give up its stages; only the first call does anything."""
-        if self._finished:
+        """
+        Destroy what is left at the end of the process and give up its stages; only the first call does anything.
+
+        A forked child that comes this far (its test raised in it) leaves everything to its parent.
+        """
+        if self._finished or self._process is not forks.process:
             return
         self._finished = True
         try:

@@ -82,7 +82,7 @@ class TestScope:
 
     async def aclose(self) -> None:
         """Destroy everything in the running loop."""
-        if self.session.keeps(self.scope, self.item):
+        if self.session.is_over(self.scope) or self.session.keeps(self.scope, self.item):
             return
         await self._wait_for_body()
         self._report(await self.scope.close(AsyncDriver(), **self.session.closing(self.scope)))

@@ -18,7 +18,7 @@ from typing import Self
 
 import msgspec
 
-from pytest_alchemy import clock
+from pytest_alchemy import clock, forks
 from pytest_alchemy.errors import (
     JournalCorruptError,
     JournalForeignError,
@@ -51,18 +51,6 @@ _TRIES = 100
 _MAKING = (Intent, Deferred)
 _MOMENT = 0.01
 """For how long a journal that was there is taken to be still there, in seconds: looking costs more than a line."""
-
-_process = object()
-"""Another one after each fork: asking for the number of the process would cost a system call per line."""
-
-
-def _become_another_process() -> None:
-    global _process
-    _process = object()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_become_another_process)
 
 
 class _Peek(msgspec.Struct, tag_field="op", tag="stage"):
@@ -114,7 +102,7 @@ class FileJournal:
         self.header = header
         self._file = path
         self._fd = fd
-        self._process = _process
+        self._process = forks.process
         self._durable = durable
         self._mac = _mac(header.journal, key)
         self._guard = threading.Lock()
@@ -206,7 +194,7 @@ class FileJournal:
         except (TypeError, ValueError, RecursionError) as error:
             raise self._error(f"the record is no plain data: {error}") from error
         with self._guard:
-            if self._fd < 0 or self._pending or _process is not self._process:
+            if self._fd < 0 or self._pending or forks.process is not self._process:
                 self._check()
             if isinstance(record, _MAKING) and abs(record.at - self._looked) > _MOMENT:
                 self._look(record.at)
@@ -248,14 +236,14 @@ class FileJournal:
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
-        if fd >= 0 and _process is self._process:
+        if fd >= 0 and forks.process is self._process:
             disk.close(fd)
 
     def _check(self) -> None:
         """Make sure that what is written now is written by the owner, and right after what was written before."""
         if self._fd < 0:
             raise self._error("it is closed")
-        if _process is not self._process:
+        if forks.process is not self._process:
             raise self._error("this process is a fork of the one that owns it")
         if self._pending:
             self._settle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -468,3 +469,95 @@ def test_a_run_that_leaves_anything_never_ends_with_exit_code_0(
     result = world.run_apart("--alchemy-leaks=fail")
 
     assert result.ret == code
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_child_that_raises_destroys_nothing_of_its_parent(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+        from alchemy_world import files
+        from kinds import AsyncFile, File
+
+        def fork():
+            if (child := os.fork()) == 0:
+                raise RuntimeError("in the child")
+            os.waitpid(child, 0)
+
+        def test_sync(alchemy_app, alchemy_stage, alchemy_module, alchemy_scope):
+            for scope in (alchemy_app, alchemy_stage, alchemy_module, alchemy_scope):
+                scope.create(File(f"file{len(files())}"))
+            fork()
+            assert len(files()) == 4
+
+        @pytest.mark.asyncio
+        async def test_async(alchemy_scope):
+            await AsyncFile("async")
+            fork()
+            assert "async" in files()
+        """,
+        alchemy_world="""
+        from kinds import WORLD
+
+        def files():
+            return [file.read_text() for file in WORLD.iterdir()]
+        """,
+    )
+
+    result = world.run_apart("-p", "pytest_asyncio.plugin")
+
+    assert result.ret == 0
+    assert world.left == []
+    assert not world.state.exists()
+    result.stdout.fnmatch_lines(["5 created, 5 destroyed, 0 leaked in shop/test-*"])
+
+
+def test_a_destroy_that_raises_an_exit_is_a_leak_and_the_rest_goes(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+        import pytest
+        from kinds import File
+
+        class Exits(File, kind="exits"):
+            def destroy(self):
+                sys.exit(3)
+
+        class Skips(File, kind="skips"):
+            def destroy(self):
+                pytest.skip("not today")
+
+        def make(scope, strategy):
+            for kind, id in ((File, "a"), (Exits, "exits"), (File, "b"), (Skips, "skips")):
+                scope.create(kind(f"{id}-{strategy}"))
+
+        def test_one_by_one(alchemy_scope):
+            make(alchemy_scope, "sequential")
+
+        @pytest.mark.alchemy(destroy="parallel")
+        def test_at_once(alchemy_scope):
+            make(alchemy_scope, "parallel")
+        """
+    )
+
+    result = world.run_apart("--alchemy-leaks=fail")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert world.left == [
+        "exits-parallel", "exits-sequential", "skips-parallel", "skips-sequential",
+    ]  # fmt: skip
+    result.stdout.fnmatch_lines(
+        [
+            "8 created, 4 destroyed, 4 LEAKED *",
+            "LEAKED Skips skips-sequential *",
+            "*Skipped: not today (tried 3 times)",
+            "LEAKED Exits exits-sequential *",
+            "*SystemExit: 3 (tried 3 times)",
+            "*2 passed, 4 leaked in *",
+        ]
+    )
