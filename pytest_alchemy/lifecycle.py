@@ -111,8 +111,7 @@ async def destroy(owned: Owned, driver: Driver, deadline: float | None = None) -
     try:
         if owned.status is DESTROYED:
             return
-        if stage.run is None:
-            # What is ephemeral is to be destroyed anyway: no need to say so.
+        if stage.records_attempts:
             _note(owned, records.Destroying(owned.seq))
         if isinstance(owned, Entry):
             existed = owned.status is CREATED

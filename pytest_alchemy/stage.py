@@ -119,6 +119,10 @@ class Stage:
         first_number: Number of the first thing that is made in it: of a lasting stage `StageState.next_number`, so
             that no number stands for two things.
         key: Returns the key that its secrets are sealed with; without it `use_password` says with what.
+
+    Attributes:
+        records_attempts: Whether the journal says of each thing that destroying it begins, not only that it is gone.
+            While a test's stage lives that is not needed: all of it is to be destroyed anyway.
     """
 
     def __init__(
@@ -135,6 +139,7 @@ class Stage:
     ) -> None:
         self.settings, self.name, self.run, self.program = settings, name, run, program
         self.worker = worker
+        self.records_attempts = run is None
         self.pauses = pauses or Pauses()
         self.counts = Counts()
         self.journal: Journal | None = None

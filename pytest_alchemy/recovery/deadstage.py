@@ -185,7 +185,9 @@ class DeadStage:
 
     def recall(self) -> tuple[list[Owned], list[Finding]]:
         """
-        Return everything that is owned, oldest first, and what of it cannot be rebuilt or is kept; nothing is called.
+        Return everything that is owned, what is to go last first, and what of it cannot be rebuilt or is kept.
+
+        Nothing is called.
 
         Raises:
             JournalReadError, StateFileError, StateForeignError: As `read`.
@@ -194,6 +196,9 @@ class DeadStage:
         self._books = [self._open(lineage, book) for lineage, book in state.books.items()]
         things: list[Owned] = []
         findings: list[Finding] = []
+        doubtful: set[Owned] = (
+            set()
+        )  # perhaps destroying it ended the process that tried: so it goes last
         for book in self._books:
             for live in _needed_first(book.said.live):
                 thing, finding = self._recall(book, live)
@@ -202,10 +207,12 @@ class DeadStage:
                 if thing is not None:
                     book.things[thing.seq] = thing
                     things.append(thing)
+                    if live.destroying:
+                        doubtful.add(thing)
             book.connect()
         told = dict(zip(state.books, (book.things for book in self._books), strict=True))
         self._past.read(state.segments, told)
-        things.sort(key=lambda thing: (thing.at, thing.seq))
+        things.sort(key=lambda thing: (thing not in doubtful, thing.at, thing.seq))
         return things, findings
 
     @property
@@ -260,6 +267,7 @@ class DeadStage:
             worker=header.worker,
             key=partial(key_of_run, self._key, header.app, header.stage) if run else None,
         )
+        stage.records_attempts = True
         if run is None:
             state = self.read()
             mapping = state.header.profiles if state.header else {}

@@ -156,6 +156,46 @@ def test_what_cannot_be_destroyed_fails_nobody_elses_run(
     )
 
 
+def test_what_ends_the_process_that_destroys_it_keeps_only_itself(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        no_watchdog=NO_WATCHDOG,
+        fatal="""
+        import os
+        from kinds import File
+
+        class Fatal(File):
+            def destroy(self):
+                os._exit(3)
+        """,
+        test_dies="""
+        from fatal import Fatal
+        from kinds import File
+
+        def test_dies(alchemy_stage, alchemy_scope):
+            alchemy_stage.create(File("of the stage"))
+            for kind, id in ((File, "before"), (Fatal, "fatal"), (File, "after")):
+                alchemy_scope.create(kind(id))
+        """,
+        test_uses=USES_A_SCOPE,
+    )
+    world.run_apart("-p", "no_watchdog", "test_dies.py")
+    assert world.left == ["before", "fatal", "of the stage"]
+
+    first = world.run_apart("test_uses.py")
+    second = world.run_apart("test_uses.py")
+
+    assert (first.ret, second.ret) == (0, 0)
+    assert world.left == ["fatal"]
+    second.stdout.fnmatch_lines(
+        [
+            "*the process that was to destroy what is in it ended with exit code 3",
+            "clean up: alchemy sweep --yes",
+        ]
+    )
+
+
 def test_what_was_not_recorded_by_this_user_is_never_touched(
     world: World, dead_run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
