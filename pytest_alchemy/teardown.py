@@ -71,6 +71,7 @@ _FINAL = (
     MayStillAppearError,
     OtherWorldError,
     ProfileDeniedError,
+    SystemExit,  # a command line called as a function, or somebody's signal handler
     TimeoutError,
 )
 
@@ -248,9 +249,7 @@ class Teardown:
             finally:
                 if alarm is not None:
                     alarm.until = None  # or it would ring while we wait for the next attempt
-        except BaseException as error:
-            if _ends_teardown(error):
-                raise
+        except (Exception, SystemExit) as error:
             if thing.status is DESTROYED:  # the alarm may have rung when the hook was over already
                 return None
             took = clock.monotonic() - now
@@ -415,10 +414,3 @@ class Teardown:
         finally:
             for task in running:
                 task.cancel()
-
-
-def _ends_teardown(error: BaseException) -> bool:
-    """Tell whether *error* was not raised by a destroy, but means to end what is going on; an exit is the destroy's."""
-    if isinstance(error, Exception):
-        return False
-    return isinstance(error, KeyboardInterrupt | GeneratorExit | asyncio.CancelledError)

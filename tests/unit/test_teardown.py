@@ -328,15 +328,31 @@ def test_errors_of_a_teardown_survive_the_way_from_a_worker() -> None:
         assert (type(again), str(again)) == (type(error), str(error))
 
 
-@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit(1)])
-def test_an_interrupt_is_raised_and_what_is_left_can_still_be_destroyed(
-    hand: Hand, scope: Scope, world: World, interrupt: BaseException
+def test_an_exit_is_a_failure_that_is_not_tried_again_and_the_rest_is_destroyed(
+    hand: Hand, scope: Scope, world: World, strategy: Strategy
 ) -> None:
     for id in ("a", "b", "c"):
         hand.create(scope, Thing(id))
-    world.broken["destroy b"] = interrupt
+    world.broken["destroy b"] = SystemExit(1)
 
-    with pytest.raises(type(interrupt)):
+    with pytest.raises(ExceptionGroup) as caught:
+        hand.destroy(scope, strategy)
+
+    assert [str(error) for error in caught.value.exceptions] == [
+        "Thing 'b' could not be destroyed: SystemExit: 1"
+    ]
+    assert world.ids == ["b"]
+    assert world.done.count("destroy b") == 1
+
+
+def test_an_interrupt_is_raised_and_what_is_left_can_still_be_destroyed(
+    hand: Hand, scope: Scope, world: World
+) -> None:
+    for id in ("a", "b", "c"):
+        hand.create(scope, Thing(id))
+    world.broken["destroy b"] = KeyboardInterrupt()
+
+    with pytest.raises(KeyboardInterrupt):
         hand.destroy(scope, "sequential")
 
     assert world.ids == ["a", "b"]
