@@ -414,12 +414,12 @@ def test_a_body_that_a_timeout_left_running_is_stopped(
                 log("ends")
                 raise
 
-        @pytest.mark.timeout(0.3, method="signal")
+        @pytest.mark.timeout(0.5, method="signal", func_only=True)
         @pytest.mark.asyncio
         async def test_asyncio(alchemy_scope):
             await will_not_stop()
 
-        @pytest.mark.timeout(0.3, method="signal")
+        @pytest.mark.timeout(0.5, method="signal", func_only=True)
         @pytest.mark.anyio
         async def test_anyio(alchemy_scope):
             await will_not_stop()
@@ -456,7 +456,7 @@ def test_a_body_that_ignores_its_cancellation_is_not_waited_for_for_ever(
         import pytest
         from kinds import AsyncFile, log
 
-        @pytest.mark.timeout(0.5, method="signal")
+        @pytest.mark.timeout(0.5, method="signal", func_only=True)
         @pytest.mark.asyncio
         async def test_one(alchemy_scope):
             await AsyncFile("first")
