@@ -477,7 +477,7 @@ def test_a_provider_that_stays_busy_is_asked_until_the_time_is_over(
 def test_a_wait_longer_than_one_hook_may_take_is_not_cut_off(
     hand: Hand, far: type[Far], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_alchemy.teardown.HOOK_LIMIT", 0.01)
+    monkeypatch.setattr("pytest_alchemy.teardown.HOOK_LIMIT", 0.3)
     monkeypatch.setattr("pytest_alchemy.teardown.GRACE", 0.0)
     scope = new_scope()
     for id in ("a", "b"):
