@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 
 import pytest
 
+from pytest_alchemy import forks
+
 EXIT_CODE = 143
 """Exit code of a run that SIGTERM ended: 128 and the signal's number, as shells have it."""
 
@@ -52,12 +54,13 @@ def end_on_sigterm(config: pytest.Config, wanted: Callable[[], bool] = lambda: T
         return
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return
-    process, is_worker = os.getpid(), hasattr(config, "workerinput")
+    process, is_worker = forks.process, hasattr(config, "workerinput")
     reminder = _Reminder()
     config.pluginmanager.register(reminder)
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
-        if os.getpid() != process or not wanted():  # a forked child of a test is not ours to end
+        # A forked child of a test is not ours to end.
+        if forks.process is not process or not wanted():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
         if is_worker:
