@@ -196,7 +196,8 @@ def moment_in(read: Versioned, field: str) -> float:
     try:
         return _seconds(read.document[field])
     except (TypeError, ValueError) as error:
-        raise StateFileError(read.source, f"{field!r} is no moment: {error}") from error
+        found = read.document[field]
+        raise StateFileError(read.source, f"{field!r} is no moment: {found!r}") from error
 
 
 def _seconds(text: str) -> float:

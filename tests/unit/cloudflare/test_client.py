@@ -388,6 +388,7 @@ def test_a_file_is_one_account_until_it_is_made_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # xdist has a thread as well
 def test_a_forked_child_has_a_memory_account_of_its_own() -> None:
     run(OFFLINE, lambda api: api.call("GET", D1))
     read, write = os.pipe()

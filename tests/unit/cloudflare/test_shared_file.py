@@ -178,6 +178,7 @@ def test_more_databases_than_are_kept_open_can_be_used(api: Api) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # xdist has a thread as well
 def test_a_forked_child_shares_the_file_with_its_parent(api: Api) -> None:
     pid = os.fork()
     if pid == 0:
