@@ -22,6 +22,7 @@ from pytest_alchemy.cli.stages import (
 )
 from pytest_alchemy.cli.sweepreport import outcome_data, shown, tell_outcome, totals
 from pytest_alchemy.cli.words import count
+from pytest_alchemy.programs.choice import default_stage
 from pytest_alchemy.recovery.access import check_kept
 from pytest_alchemy.recovery.byhand import destroy_by_hand
 from pytest_alchemy.recovery.deadstage import DeadStage, Finding
@@ -42,7 +43,11 @@ _SHOWN = 20
     "alchemy destroy --stage pr-123 --force        # ask nothing, as in CI",
 )
 @click.argument("program", required=False, expose_value=False)
-@click.option("--stage", metavar="NAME", required=True, help="The stage to destroy.")
+@click.option(
+    "--stage",
+    metavar="NAME",
+    help="The stage to destroy.  [default: $ALCHEMY_STAGE, else the user's name]",
+)
 @app_option
 @click.option("--force", is_flag=True, help="Destroy without asking.")
 @click.option(
@@ -55,7 +60,7 @@ _SHOWN = 20
 @lock_timeout_option
 @json_option
 def destroy(
-    stage: str,
+    stage: str | None,
     app: str | None,
     force: bool,
     profile: str | None,
@@ -75,7 +80,7 @@ def destroy(
     command was not understood. 130: it was interrupted.
     """
     with naming_backups(root):
-        found = the_stage(root, app, stage)
+        found = the_stage(root, app, default_stage() if stage is None else stage)
         # Says at once what is damaged, not ours, or not for this profile.
         state = DeadStage(found.folder, user_key()).read()
         check_kept(state, profile)

@@ -127,16 +127,18 @@ def test_without_a_terminal_force_is_needed(graveyard: Graveyard) -> None:
     assert graveyard.snapshot() == before
 
 
+@pytest.mark.parametrize("words", [("--stage=pr-7",), ()])
 @pytest.mark.parametrize(("typed", "code", "left"), [("pr-7", 0, []), ("pr-8", 1, ["a"])])
 def test_on_a_terminal_the_name_has_to_be_typed(
-    graveyard: Graveyard, typed: str, code: int, left: list[str]
+    graveyard: Graveyard, typed: str, code: int, left: list[str], words: tuple[str, ...]
 ) -> None:
     deploy(graveyard, "a")
     screen, side = pty.openpty()
 
     process = subprocess.Popen(
-        [*COMMAND, "destroy", "--stage=pr-7"],
+        [*COMMAND, "destroy", *words],
         cwd=graveyard.path,
+        env={**os.environ, "ALCHEMY_STAGE": "pr-7"},
         stdin=side,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -242,6 +244,38 @@ def test_an_unknown_stage_lists_the_known_ones(graveyard: Graveyard) -> None:
         "Recorded there: shop/pr-7, shop/prod.\n"
     )
     assert graveyard.left == ["a", "b"]
+
+
+def test_the_stage_of_who_names_none_is_that_of_a_deployment(
+    graveyard: Graveyard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(graveyard, "a", stage="ada")
+    deploy(graveyard, "b", stage="staging")
+    for name, value in {"USER": "ada", "LOGNAME": "ada", "ALCHEMY_STAGE": "staging"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("CI", raising=False)
+
+    destroy(graveyard, "--force")
+    after_one = graveyard.left
+    monkeypatch.delenv("ALCHEMY_STAGE")
+    destroy(graveyard, "--force")
+
+    assert (after_one, graveyard.left) == (["a"], [])
+
+
+def test_in_ci_the_stage_has_to_be_named(
+    graveyard: Graveyard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(graveyard, "a", stage="ada")
+    for name, value in {"USER": "ada", "LOGNAME": "ada", "CI": "true"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("ALCHEMY_STAGE", raising=False)
+
+    result = destroy(graveyard, "--force")
+
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: No stage was named, and in CI (the variable CI is set)")
+    assert graveyard.left == ["a"]
 
 
 def test_where_several_applications_have_the_stage_one_has_to_be_named(
