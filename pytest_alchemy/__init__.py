@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_alchemy.app import alchemy as alchemy
+    from pytest_alchemy.errors import StageDestroyed as StageDestroyed
     from pytest_alchemy.names import NameRule as NameRule
     from pytest_alchemy.resource import Resource as Resource
     from pytest_alchemy.resource import output as output
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_alchemy.secret import Secret as Secret
     from pytest_alchemy.validation import Env as Env
 
-__all__ = ["Env", "NameRule", "Resource", "Scope", "Secret", "alchemy", "output"]
+__all__ = ["Env", "NameRule", "Resource", "Scope", "Secret", "StageDestroyed", "alchemy", "output"]
 
 _ROOMS = {
     "Env": "validation",
@@ -26,6 +27,7 @@ _ROOMS = {
     "Resource": "resource",
     "Scope": "scope",
     "Secret": "secret",
+    "StageDestroyed": "errors",
     "alchemy": "app",
     "output": "resource",
 }
