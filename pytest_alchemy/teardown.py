@@ -22,11 +22,15 @@ from pytest_alchemy.driver import (
 from pytest_alchemy.entry import DESTROYED, Owned
 from pytest_alchemy.errors import (
     BlockedError,
+    CryptographyMissingError,
     DestroyError,
     LeaseLostError,
     MayStillAppearError,
+    NoPasswordError,
     OtherWorldError,
     ProfileDeniedError,
+    SecretUnreadableError,
+    WrongPasswordError,
 )
 from pytest_alchemy.hooks import HOOK_CODE
 from pytest_alchemy.late import Late
@@ -67,12 +71,16 @@ FIRST_WAIT = 0.05
 
 # What trying again cannot help.
 _FINAL = (
+    CryptographyMissingError,
     LeaseLostError,
     MayStillAppearError,
+    NoPasswordError,
     OtherWorldError,
     ProfileDeniedError,
+    SecretUnreadableError,
     SystemExit,  # a command line called as a function, or somebody's signal handler
     TimeoutError,
+    WrongPasswordError,
 )
 
 

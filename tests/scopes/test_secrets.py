@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from pytest_alchemy import Resource, Secret, alchemy, output
-from pytest_alchemy.errors import NoPasswordError, StageDestroyed, WrongPasswordError
+from pytest_alchemy import Resource, Secret, StageDestroyed, alchemy, output
+from pytest_alchemy.cli import main
+from pytest_alchemy.errors import NoPasswordError, WrongPasswordError
 
 TEXT = "correct horse battery"
 called: list[str] = []
@@ -127,6 +129,19 @@ def test_the_destroy_phase_opens_secrets_with_the_password_of_its_program(
         deploy(phase="destroy")
 
     assert called == [f"destroy v0: key of {TEXT}"]
+
+
+def test_what_needs_a_password_is_not_tried_again_without_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ALCHEMY_PASSWORD", raising=False)
+    deploy(TEXT)
+
+    done = CliRunner().invoke(main, ["destroy", "--stage=prod", "--force"])
+
+    assert done.exit_code == 1
+    assert "a secret in it needs a password, and none was given." in done.output
+    assert "(tried " not in done.output
 
 
 def test_the_destroy_phase_tells_a_wrong_password_before_anything_is_called() -> None:
