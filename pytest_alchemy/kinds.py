@@ -27,7 +27,8 @@ from pytest_alchemy.values import holds_password
 if TYPE_CHECKING:
     from pytest_alchemy.resource import Resource
 
-HOOKS = ("create", "read", "update", "destroy", "world", "list")
+GUARDED_HOOKS = ("create", "read", "update", "destroy")
+HOOKS = (*GUARDED_HOOKS, "world", "list")
 NEEDED_HOOKS = frozenset({"create", "destroy"})
 MISSING: Any = object()
 """Stands for a value that was not given."""
@@ -327,9 +328,9 @@ def define(
     """
     parent = kind_of(cls)
     _check_reserved(cls)
-    for hook in ("create", "read", "update", "destroy"):
-        function = cls.__dict__.get(hook)
-        if function is not None:
+    for hook in GUARDED_HOOKS:
+        function = inspect.getattr_static(cls, hook)
+        if not isinstance(function, GuardedHook):  # a class that is no resource may give it, too
             _check_hook(cls, hook, function)
             setattr(cls, hook, GuardedHook(hook, function))
     cls.__alchemy_kind__ = Kind(

@@ -8,14 +8,14 @@ import warnings
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pytest_alchemy.binding import Binding, Output, ProfileInUse, describe
+from pytest_alchemy.binding import Binding, GuardedHook, Output, ProfileInUse, describe
 from pytest_alchemy.errors import (
     InvalidPropertyError,
     NoScopeError,
     ResourceDefinitionError,
     ResourceNeverCreatedWarning,
 )
-from pytest_alchemy.kinds import MISSING, NEEDED_HOOKS, Kind, define, kind_of
+from pytest_alchemy.kinds import GUARDED_HOOKS, MISSING, NEEDED_HOOKS, Kind, define, kind_of
 from pytest_alchemy.names import NameRule, check_name
 
 if TYPE_CHECKING:
@@ -195,6 +195,8 @@ def use_current_scope(await_in: AwaitIn) -> None:
 
 
 Resource.__alchemy_kind__ = Kind("resource", Resource, NameRule(), 60.0, True, {})
+for _hook in GUARDED_HOOKS:
+    setattr(Resource, _hook, GuardedHook(_hook, vars(Resource)[_hook]))
 
 
 def _check_arguments(kind: Kind, id: Any, more: tuple[Any, ...]) -> None:

@@ -316,6 +316,32 @@ def test_a_hook_that_is_called_from_outside_is_refused(hook: str, remedy: str) -
     assert Watched.called == []
 
 
+def test_a_hook_that_a_class_does_not_have_is_refused_as_well() -> None:
+    resource = settled(Hooks("web"))
+
+    with pytest.raises(HookCalledError, match=r"^Hooks 'web': the hook read\(\) was called"):
+        resource.read()
+
+
+class Given:
+    """Hooks that several resource classes share."""
+
+    def create(self) -> None: ...
+
+    def destroy(self) -> None: ...
+
+
+class Taking(Given, Resource):  # type: ignore[misc]  # hooks may be either
+    """Has its hooks from a class that is no resource."""
+
+
+def test_a_hook_that_another_class_gives_is_refused_as_well() -> None:
+    resource = settled(Taking("web"))
+
+    with pytest.raises(HookCalledError):
+        resource.create()
+
+
 # Never created
 
 
