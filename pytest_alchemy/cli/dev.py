@@ -62,7 +62,7 @@ def dev(
     The account is kept in .alchemy and served on this machine; its base URL is printed, and PROGRAM finds it in its
     environment, as whatever it starts does. Ctrl-C ends it; the account and what is in it stay.
     """
-    changes = Changes(_changes_beside(program))
+    changes = Changes(_changes_beside(program), program.resolve())
     chosen = stage or default_stage()
     with _served(_account_file(chosen), port) as variables:
         command = [sys.executable, "-m", "pytest_alchemy", "deploy", str(program)]
@@ -82,14 +82,16 @@ class Changes:
     What has to be deployed, of the files that changed.
 
     A file that changes while the program runs was saved by its author, or written by the program. The first time the
-    program runs again; a file that changes in that run too is the program's own, until it changes without a run.
+    program runs again; a file that changes in that run too is the program's own, until it changes without a run. Only
+    the program itself is always its author's.
 
     Args:
         watched: Tells of changes since it was last asked; an empty set if only time has passed.
+        program: The file of the program.
     """
 
-    def __init__(self, watched: Iterator[Collection[str]]) -> None:
-        self._watched = watched
+    def __init__(self, watched: Iterator[Collection[str]], program: Path) -> None:
+        self._watched, self._program = watched, str(program)
         self._known: dict[str, bytes] = {}
         self._own = set[str]()
         self._is_repeated = False
@@ -98,7 +100,7 @@ class Changes:
         """Tell whether the program, which has just run, has to run again for what changed meanwhile."""
         changed = self._changed()
         if self._is_repeated:
-            self._own |= changed
+            self._own |= changed - {self._program}
         self._is_repeated = not changed <= self._own
         return self._is_repeated
 

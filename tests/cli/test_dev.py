@@ -179,9 +179,25 @@ def test_a_file_that_is_saved_unchanged_has_not_changed(tmp_path: Path) -> None:
             file.write_text(text) if text else file.unlink()
             yield [str(file)]
 
-    changes, seen = Changes(saves()), list[str | None]()
+    changes, seen = Changes(saves(), file), list[str | None]()
     for _ in range(3):
         changes.wait()
         seen.append(file.read_text() if file.exists() else None)
 
     assert seen == ["first", None, "second"]
+
+
+def test_no_save_of_the_program_is_lost_however_many_come_while_it_runs(tmp_path: Path) -> None:
+    program, output = tmp_path / "alchemy_run.py", tmp_path / "seen.txt"
+
+    def saves() -> Iterator[list[str]]:
+        for number in range(3):
+            for file in (program, output):
+                file.write_text(str(number))
+            yield [str(program), str(output)]
+        output.write_text("3")
+        yield [str(output)]
+
+    changes = Changes(saves(), program)
+
+    assert [changes.came_meanwhile() for _ in range(4)] == [True, True, True, False]
