@@ -58,6 +58,16 @@ class LastingScope(RecordedScope):
         """Whether nothing is made in it, but only said to be: in a plan."""
         return self.recorded.wishes.plan_only
 
+    @property
+    def resources(self) -> list[Resource]:
+        """The resources that exist in this scope itself, in order of creation; not what another has replaced."""
+        existing = {entry.key: entry for entry in self.entries() if entry.status is CREATED}
+        return [
+            entry.resource
+            for entry in existing.values()
+            if existing.get((entry.kind.name, entry.id), entry) is entry
+        ]
+
     def child(self, name: str, **more: Any) -> Scope:
         """Return a new scope inside this one, of the same sort."""
         child = LastingScope(self.root, parent=self, name=name, **more)
@@ -339,7 +349,7 @@ class LastingScope(RecordedScope):
 
     async def _remake(self, entry: LastingEntry, resource: Resource, driver: Driver) -> Resource:
         """Create again, under the same record and name, what may exist in part."""
-        older = self.recorded.older(self.place, entry.kind.name, entry.id)
+        older = self.recorded.older(entry)
         self.recorded.shield(older)  # for as long as what replaces it does not exist
         await self._clear_inside(entry, driver)
         in_doubt = not entry.settled

@@ -237,9 +237,10 @@ class Recorded:
         """Return every generation of a resource, oldest first."""
         return self._generations.get((place, kind, id), [])
 
-    def older(self, place: Place, kind: str, id: str) -> list[Live]:
-        """Return the generations of a resource that are replaced already."""
-        return self.generations(place, kind, id)[:-1]
+    def older(self, entry: LastingEntry) -> list[Live]:
+        """Return the recorded generations of a resource that *entry* is to replace, or has replaced already."""
+        known = self.generations(entry.scope.place, entry.kind.name, entry.id)
+        return [live for live in known if live.entry.seq != entry.seq]
 
     def shield(self, lives: Iterable[Live]) -> None:
         """Let *lives* and what they made inside themselves be destroyed by no finalization."""

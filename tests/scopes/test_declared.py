@@ -247,6 +247,39 @@ def test_what_cannot_be_changed_is_replaced_new_before_old(world: World, deploy:
     assert world.alive == {new.name: 2}
 
 
+def test_what_was_replaced_is_no_resource_of_its_scope_any_more(world: World) -> None:
+    deploy_blocking(Fixed("a", size=1), Fixed("b"))
+
+    with alchemy("my-app", stage="prod") as app:
+        app.create(Fixed("b"))
+        with suppress(Refused):
+            world.broken = {"create a"}
+            app.create(Fixed("a", size=2))
+        failed: list[Any] = app.resources
+        world.broken = set()
+        made = app.create(Fixed("a", size=2))
+        replaced = app.resources
+
+    assert [resource.size for resource in failed] == [1, 1]
+    assert [resource.id for resource in replaced] == ["b", "a"]
+    assert replaced[1] is made
+
+
+def test_a_replacement_that_succeeds_the_second_time_ends_the_old_one_in_the_same_program(
+    world: World,
+) -> None:
+    deploy_blocking(Fixed("a", size=1))
+
+    with alchemy("my-app", stage="prod") as app:
+        world.broken = {"create a"}
+        with suppress(Refused):
+            app.create(Fixed("a", size=2))
+        world.broken = set()
+        made = app.create(Fixed("a", size=2))
+
+    assert world.alive == {made.name: 2}
+
+
 def test_an_update_may_ask_for_a_replacement(world: World, deploy: Deploy) -> None:
     deploy(Picky("a", size=5))
     world.took()

@@ -331,7 +331,7 @@ class Given:
     def destroy(self) -> None: ...
 
 
-class Taking(Given, Resource):  # type: ignore[misc]  # hooks may be either
+class Taking(Given, Resource):
     """Has its hooks from a class that is no resource."""
 
 
