@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from pytest_alchemy.cli.frame import VerbGroup, telling_failures, uncoloured
+from pytest_alchemy.cli.streams import complete_streams
 
 _VERBS: Final = {
     "completion": "pytest_alchemy.cli.completion",
@@ -45,6 +46,7 @@ class _Verbs(VerbGroup):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
+        complete_streams()
         with telling_failures():
             return super().invoke(ctx)
 

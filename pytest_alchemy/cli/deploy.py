@@ -29,7 +29,8 @@ from pytest_alchemy.cli.program import (
     run_program,
     where_it_failed,
 )
-from pytest_alchemy.cli.stages import app_option, lock_timeout_option, root_option
+from pytest_alchemy.cli.stages import app_option, lock_timeout_option, program_root_option
+from pytest_alchemy.cli.streams import kept_for_document, show
 from pytest_alchemy.plan import Step
 from pytest_alchemy.programs.commandline import CommandLine
 from pytest_alchemy.report.texts import one_line
@@ -61,7 +62,7 @@ def _program_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     options = (
         lock_timeout_option,
-        root_option,
+        program_root_option,
         app_option,
         profile_option,
         stage,
@@ -118,7 +119,7 @@ def deploy(
         root=root,
         lock_timeout=lock_timeout,
     )
-    with progress(f"Running {program}") as status:
+    with progress(f"Running {program}") as status, kept_for_document(as_json):
         told = _telling(status, plan_only=plan_only, as_json=as_json)
         run = run_program(program, given, save=not plan_only, tell=told)
     if as_json:
@@ -175,7 +176,7 @@ def _print(told: Told, *, plan_only: bool) -> None:
     said = told.planned
     word = said.step.value if plan_only else _DONE[said.step]
     changed = f": {', '.join(said.changed)}" if said.changed else ""
-    click.secho(
+    show(
         f"{word.upper()} {one_line(said.resource)} ({one_line(said.name)}) in {one_line(said.scope)}{changed}",
         fg=_COLOURS.get(said.step, "green"),
     )

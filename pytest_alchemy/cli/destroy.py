@@ -20,6 +20,7 @@ from pytest_alchemy.cli.stages import (
     the_stage,
     title_of,
 )
+from pytest_alchemy.cli.streams import kept_for_document, show
 from pytest_alchemy.cli.sweepreport import outcome_data, shown, tell_outcome, totals
 from pytest_alchemy.cli.words import count
 from pytest_alchemy.programs.choice import default_stage
@@ -91,7 +92,8 @@ def destroy(
         destruction = _Destruction(
             found, profile=profile, lock_timeout=lock_timeout, as_json=as_json
         )
-        destruction.run()
+        with kept_for_document(as_json):
+            destruction.run()
     sys.exit(destruction.end())
 
 
@@ -158,7 +160,7 @@ class _Destruction:
                     self._found_out(finding, status)
         except KeyboardInterrupt:
             gone = sum(self._told.values())
-            click.echo(
+            show(
                 f"{gone} of {len(self._found.things)} are destroyed, the rest of {title} is still recorded: "
                 "the same command goes on from there.",
                 err=True,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
+from pytest_alchemy.cli.streams import show
 from pytest_alchemy.errors import AlchemyError, AlchemyWarning
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def is_debugging() -> bool:
 def say(text: str, *, fg: str | None = None) -> None:
     """Tell a person how it goes, on standard error; nothing under ``--quiet``."""
     if not is_quiet():
-        click.secho(text, fg=fg, err=True)
+        show(text, fg=fg, err=True)
 
 
 def print_json(document: Any) -> None:
@@ -117,7 +118,7 @@ def telling_failures() -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
+            show("Interrupted.", err=True)
             raise click.exceptions.Exit(130) from None
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise  # click tells these itself
@@ -175,13 +176,13 @@ def _remember(key: str) -> Callable[[click.Context, click.Parameter, bool], None
 
 
 def _showing_warnings(others: Callable[..., None]) -> Callable[..., None]:
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, AlchemyWarning):
-            click.secho(f"Warning: {message}", fg="yellow", err=True)
+            show(f"Warning: {message}", fg="yellow", err=True)
         else:
             others(message, category, *where, **more)
 
-    return show
+    return tell
 
 
 def uncoloured() -> bool | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -22,13 +22,22 @@ from pytest_alchemy.state.statefile import STATE
 
 ANYBODYS: Final = Choice(foreign=True)
 
-root_option = click.option(
-    "--root",
-    type=click.Path(file_okay=False, path_type=Path),
-    callback=lambda _ctx, _param, value: Path(os.path.abspath(value)) if value else None,
-    help="The folder of the stages.  [default: the nearest .alchemy that holds any, here or above]",
-)
+
+
+def _root_option(default: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--root",
+        type=click.Path(file_okay=False, path_type=Path),
+        callback=lambda _ctx, _param, value: Path(os.path.abspath(value)) if value else None,
+        help=f"The folder of the stages.  [default: {default}]",
+    )
+
+
+root_option = _root_option("the nearest .alchemy that holds any, here or above")
 """The option ``--root``; the verb's function takes it as *root*, absolute, None if it was not given."""
+
+program_root_option = _root_option(".alchemy in the working directory")
+"""The same where a program is run, which keeps its stages where it works."""
 
 app_option = click.option(
     "--app", metavar="NAME", help="The application, where the folder holds several."

@@ -22,6 +22,7 @@ from pytest_alchemy.cli.stages import (
     title_of,
     with_backup,
 )
+from pytest_alchemy.cli.streams import kept_for_document
 from pytest_alchemy.cli.sweepreport import shown, thing_data, time_data
 from pytest_alchemy.cli.words import ago, count
 from pytest_alchemy.recovery.check import Checked, check_stage
@@ -138,7 +139,7 @@ def check(stage: str | None, app: str | None, root: Path | None, as_json: bool) 
     with naming_backups(root):
         found = _one(root, app, stage)
         checked = []
-        with progress(f"Reading {title_of(found)}") as status:
+        with progress(f"Reading {title_of(found)}") as status, kept_for_document(as_json):
             for each in check_stage(found.folder, user_key()):
                 checked.append(each)
                 if sys.stderr.isatty():

@@ -11,6 +11,7 @@ import click
 
 from pytest_alchemy.cli.frame import Verb, json_option, progress
 from pytest_alchemy.cli.providers import kinds_of
+from pytest_alchemy.cli.streams import kept_for_document
 from pytest_alchemy.cli.sweepreport import JsonReport, SweepReport, TextReport
 from pytest_alchemy.cli.words import Duration
 from pytest_alchemy.errors import InvalidNameError, TooManyToSweepError
@@ -105,22 +106,23 @@ def sweep(
     if app is not None:
         _check_app(app)
     settings = _settings(app, providers, live=live, profile=profile, fake_account=fake_account)
-    wanted = Sweep(
-        root=Path(os.path.abspath(root)) if root else nearest_root(Path.cwd()),
-        choice=Choice(app, older_than, foreign),
-        kinds=kinds_of(providers),
-        settings=settings,
-        most=most,
-    )
     report: SweepReport = JsonReport() if as_json else TextReport()
-    with progress("Looking at stages") as say:
-        findings = find(wanted, say)
-    report.found(findings, yes=yes, command=_command())
-    try:
-        for outcome in destroy(findings) if yes else ():
-            report.became(outcome)
-    except TooManyToSweepError as error:
-        report.refused(str(error))
+    with kept_for_document(as_json):
+        wanted = Sweep(
+            root=Path(os.path.abspath(root)) if root else nearest_root(Path.cwd()),
+            choice=Choice(app, older_than, foreign),
+            kinds=kinds_of(providers),
+            settings=settings,
+            most=most,
+        )
+        with progress("Looking at stages") as say:
+            findings = find(wanted, say)
+        report.found(findings, yes=yes, command=_command())
+        try:
+            for outcome in destroy(findings) if yes else ():
+                report.became(outcome)
+        except TooManyToSweepError as error:
+            report.refused(str(error))
     sys.exit(report.end())
 
 

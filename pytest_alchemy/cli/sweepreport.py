@@ -11,6 +11,7 @@ import click
 
 from pytest_alchemy import clock
 from pytest_alchemy.cli.frame import console, is_quiet, print_json
+from pytest_alchemy.cli.streams import show
 from pytest_alchemy.cli.words import ago, count, moment
 from pytest_alchemy.recovery.byname import FoundName
 from pytest_alchemy.recovery.found import FoundStage, Thing
@@ -129,13 +130,13 @@ def tell_outcome(outcome: Outcome) -> None:
     """Print what became of one thing, and why it is still there; under ``--quiet`` only what is left or forgotten."""
     if is_quiet() and outcome.what not in ("left", "forgotten"):
         return
-    click.secho(
+    show(
         f"{outcome.what.upper()} {shown(outcome.kind, outcome.id, outcome.name)}"
         + (f" in {one_line(outcome.place)}" if outcome.place else ""),
         fg=_COLOURS[outcome.what],
     )
     if outcome.reason:
-        click.echo(_INDENT + one_line(outcome.reason, 600))
+        show(_INDENT + one_line(outcome.reason, 600))
 
 
 def totals(outcomes: Counter[str]) -> str:

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from tests.support.deadstages import graveyard
+from tests.support.project import project
 
-__all__ = ["graveyard"]
+__all__ = ["graveyard", "project"]
