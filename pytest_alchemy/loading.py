@@ -70,9 +70,8 @@ def _find(module: str, file: str, qualname: str) -> Any:
         found: Any = _import(module, file)
         for part in qualname.split("."):
             found = getattr(found, part)
-    except (
-        Exception
-    ) as error:  # the module is a user's: whatever it raises, the others still get their turn
+    # The module is a user's: whatever it raises, the others still get their turn.
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise KindNotLoadedError(qualname, file or module, reason) from error
     return found
@@ -107,14 +106,16 @@ def _import_file(module: str, file: str) -> ModuleType:
     made = importlib.util.module_from_spec(spec)
     sys.modules[name] = made
     token = _loading.set(True)
+    words, sys.argv = sys.argv, [file]  # ours mean nothing to a program
     try:
         spec.loader.exec_module(made)
-    except _Enough:
-        pass  # what it defines up to there has to do
-    except BaseException:
-        del sys.modules[name]
-        raise
+    except BaseException as stop:
+        # What a program defines up to where it begins to work, or ends, has to do.
+        if not isinstance(stop, (_Enough, SystemExit) if module == "__main__" else _Enough):
+            del sys.modules[name]
+            raise
     finally:
+        sys.argv = words
         _loading.reset(token)
     return made
 

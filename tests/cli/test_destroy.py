@@ -448,6 +448,59 @@ def test_the_program_may_be_named_and_is_not_run(graveyard: Graveyard) -> None:
         assert result.output.endswith("1 destroyed; shop/pr-7 is gone\n")
 
 
+ARGUMENTS = """
+import argparse
+
+from kinds import WORLD, File
+from pytest_alchemy import alchemy
+
+
+class Own(File, kind="own"):
+    pass
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--size"{more})
+parser.parse_args()
+with alchemy("shop") as app:
+    raise AssertionError("it was run")
+"""
+
+
+@pytest.mark.parametrize("more", ["", ", required=True"])
+def test_a_program_with_arguments_is_loaded_for_its_classes(
+    graveyard: Graveyard, more: str
+) -> None:
+    program = graveyard.path / "infra.py"
+    program.write_text(ARGUMENTS.replace("{more}", more))
+    deploy(graveyard)
+    name = name_of("a", run=None, stage="pr-7")
+    made = Intent(1, (), "own", "a", name, "", {}), Created(1, {})
+    graveyard.note(*made, kind="Own", stage="pr-7", module="__main__", file=program)
+    (graveyard.world / name).write_text("a")
+
+    done = run(graveyard, "destroy", "--stage=pr-7", "--force")
+
+    assert done.returncode == 0, done.stderr
+    assert graveyard.left == []
+
+
+def test_a_module_that_ends_the_process_keeps_only_its_own_things(graveyard: Graveyard) -> None:
+    deploy(graveyard, "a")
+    stopping = graveyard.path / "stopping.py"
+    stopping.write_text("import sys\n\nsys.exit('set TOKEN')\n")
+    intent = Intent(2, (), "other", "b", name_of("b", run=None, stage="pr-7"), "", {})
+    graveyard.note(
+        intent, Created(2, {}), kind="Other", stage="pr-7", module="stopping", file=stopping
+    )
+
+    result = destroy(graveyard, "--stage=pr-7", "--force")
+
+    assert result.exit_code == 1
+    assert f"Other cannot be loaded from {stopping}: SystemExit: set TOKEN" in result.output
+    assert graveyard.left == []
+
+
 def test_an_empty_stage_is_gone_as_well(graveyard: Graveyard) -> None:
     folder = graveyard.bury("a", stage="pr-7", more=(Destroyed(1),), **LASTING)
 

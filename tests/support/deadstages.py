@@ -129,11 +129,19 @@ class Graveyard:
         journal.close()
         return folder
 
-    def note(self, *records: Record, kind: str, stage: str) -> None:
-        """Record more in the stage *stage* of the application, all of it of the class *kind*."""
+    def note(
+        self,
+        *records: Record,
+        kind: str,
+        stage: str,
+        module: str = "kinds",
+        file: Path | None = None,
+    ) -> None:
+        """Record more in the stage *stage* of the application, all of it of the class *kind* of *module*."""
         folder = Root(self.root).stage_path("shop", stage)
         journal = FileJournal.reopen(folder / JOURNALS / "main.jsonl", user_key())
-        for record in (KindSeen(kind.lower(), "kinds", str(self.kinds), kind), *records):
+        seen = KindSeen(kind.lower(), module, str(file or self.kinds), kind)
+        for record in (seen, *records):
             journal.append(record)
         journal.close()
 
