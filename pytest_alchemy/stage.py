@@ -204,15 +204,18 @@ class Stage:
             self._namers[kind] = namer
         return namer.name(path, id)
 
-    def know(self, kind: Kind) -> None:
+    def know(self, kind: Kind) -> bool:
         """
         Make sure that others can find the class of *kind* again; before the first of it is made.
+
+        Returns:
+            Whether it was not known yet.
 
         Raises:
             DuplicateKindError: Another class calls itself the same kind.
         """
         if kind in self._known:
-            return
+            return False
         self.program.know(self.settings.app, kind)
         if not kind.importable and kind.name not in self._seen:
             warnings.warn(
@@ -223,6 +226,7 @@ class Stage:
             )
         self._seen.add(kind.name)
         self._known.add(kind)
+        return True
 
     def outlives_process(self, world: str) -> bool:
         """Tell whether what is made in *world* is still there when this process is gone."""

@@ -27,6 +27,7 @@ from pytest_alchemy.records import Created, Live
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope, check_call
 from pytest_alchemy.settings import Phase
+from pytest_alchemy.stage import kind_seen
 from pytest_alchemy.teardown import Teardown
 from pytest_alchemy.values import says
 
@@ -152,7 +153,8 @@ class LastingScope(RecordedScope):
         kind = kind_of(type(resource))
         if profile := resource._alchemy.profile:
             self.root.check_profile(profile, describe(resource))
-        self.root.know(kind)
+        if self.root.know(kind):
+            self._renew(kind)
         if self.recorded.wishes.phase == "read":
             return self._read(kind, resource)
         made: Resource | None = None
@@ -169,6 +171,12 @@ class LastingScope(RecordedScope):
         if self.recorded.listener is not None and not self.recorded.wishes.plan_only:
             self._done(made)
         return made
+
+    def _renew(self, kind: Kind) -> None:
+        """Record where the class of *kind* is now, if it is not where it was when something was made of it."""
+        seen = self.recorded.kinds.get(kind.name)
+        if seen and kind.importable and seen != kind_seen(kind) and self.recorded.wishes.may_act:
+            self.root.record_kind(kind)
 
     def _done(self, made: Resource) -> None:
         entry = self.owned.get((kind_of(type(made)).name, made.id))

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from pytest_alchemy import clock
+from pytest_alchemy.state.backup import backups_of
 from pytest_alchemy.state.disk import disk
 from tests.support.limits import limit_files, obey_permissions
 from tests.support.project import COMMAND, Project, text
@@ -546,3 +547,33 @@ def test_a_full_disk_stops_it_and_leaves_the_state_true(
     assert len(project.left) == 20
     assert project.run("destroy", "--stage=pr-7", "--force").returncode == 0
     assert project.left == []
+
+
+def test_where_its_classes_moved_to_is_recorded_although_nothing_else_changed(
+    project: Project,
+) -> None:
+    project.write('app.create(Fixed("a"))', 'app.create(File("b"))')
+    project.deploy()
+    (project.path / "kinds.py").rename(project.path / "things.py")
+    program = project.path / "alchemy_run.py"
+    program.write_text(program.read_text().replace("from kinds", "from things"))
+
+    moved = project.deploy()
+    destroyed = project.run("destroy", "--stage=pr-7", "--force")
+
+    assert moved.stderr == "shop/pr-7: 2 kept\n"
+    assert destroyed.returncode == 0, destroyed.stdout
+    assert project.left == []
+
+
+def test_the_state_is_copied_where_the_program_works(project: Project) -> None:
+    project.write('app.create(Fixed("a"))')
+    program = project.path / "alchemy_run.py"
+    (project.path / "infra").mkdir()
+    program.write_text("import os\n\nos.chdir('infra')\n" + program.read_text())
+
+    project.deploy()
+    project.deploy()
+
+    root = project.path / "infra" / ".alchemy"
+    assert len(backups_of(root / "shop" / "pr-7")) == 1
