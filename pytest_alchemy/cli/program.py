@@ -29,7 +29,7 @@ from pytest_alchemy.plan import Step
 from pytest_alchemy.programs.commandline import CommandLine, commanded
 from pytest_alchemy.state.backup import back_up
 from pytest_alchemy.state.filestore import FileStore
-from pytest_alchemy.state.folders import JOURNALS, Root
+from pytest_alchemy.state.folders import JOURNALS
 from pytest_alchemy.state.keys import user_key
 from pytest_alchemy.state.stagestate import load_stage
 
@@ -112,22 +112,25 @@ class Hearing:
 
     Args:
         run: Is filled with it.
-        root: The folder of all stages.
         save: Whether to copy a stage's state before the program changes it.
         tell: Called with the run after each thing that is decided (False) or done (True).
+
+    Attributes:
+        root: The folder of all stages; None before the program opens one.
     """
 
-    def __init__(self, run: Run, root: Path, *, save: bool, tell: Callable[[Told], object]) -> None:
-        self._run, self._root, self._save, self._tell = run, root, save, tell
+    def __init__(self, run: Run, *, save: bool, tell: Callable[[Told], object]) -> None:
+        self._run, self._save, self._tell = run, save, tell
+        self.root: Path | None = None
         self._guard = threading.Lock()
         self._stage: tuple[str, str] | None = None
         self._under_way: dict[tuple[str, str], Told] = {}
 
-    def opening(self, app: str, stage: str) -> None:
+    def opening(self, app: str, stage: str, folder: Path) -> None:
         if self._stage not in (None, (app, stage)):
             raise OtherStageError("/".join(self._stage or ()), f"{app}/{stage}")
         first, self._stage = self._stage is None, (app, stage)
-        folder = Root(self._root).stage_path(app, stage)
+        self.root = folder.parent.parent
         if first and self._save and (folder / JOURNALS).is_dir():
             load_stage(FileStore(folder, user_key()))  # a damaged state replaces no good copy
             back_up(folder)
@@ -173,9 +176,8 @@ def run_program(
             f"There is no program {program}.\nName it: {click.get_current_context().command_path} "
             "path/to/program.py"
         )
-    root = given.root or Path(".alchemy").absolute()
     run = Run()
-    hearing = Hearing(run, root, save=save, tell=tell)
+    hearing = Hearing(run, save=save, tell=tell)
     sys.path.insert(0, str(program.resolve().parent))
     sys.argv[:] = [str(program)]
     with commanded(replace(given, listener=hearing)):
@@ -186,7 +188,7 @@ def run_program(
         except SystemExit as stop:
             run.code = _code(stop)
         except (StateFileError, StateForeignError, JournalCorruptError):
-            with naming_backups(root):
+            with naming_backups(hearing.root):
                 raise
         except (Exception, KeyboardInterrupt) as error:
             run.failure = error

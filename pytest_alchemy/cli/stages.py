@@ -23,7 +23,6 @@ from pytest_alchemy.state.statefile import STATE
 ANYBODYS: Final = Choice(foreign=True)
 
 
-
 def _root_option(default: str) -> Callable[[Any], Any]:
     return click.option(
         "--root",

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Listener(Protocol):
     """Is told what a program does that a command runs."""
 
-    def opening(self, app: str, stage: str) -> None:
+    def opening(self, app: str, stage: str, folder: Path) -> None:
         """
-        Hear that the program opens a stage; before anything of it is read or taken.
+        Hear that the program opens a stage, which lies in *folder*; before anything of it is read or taken.
 
         Raises:
             AlchemyError: It may not.

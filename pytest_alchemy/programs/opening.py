@@ -90,9 +90,9 @@ def open_stage(choice: Choice) -> Application:
         StateFileError, JournalReadError: It is damaged, or of a newer version.
     """
     settings, wishes, listener = choice.settings, choice.wishes, command_line().listener
-    if listener is not None:
-        listener.opening(settings.app, settings.stage)
     folder = Root(choice.root).stage_path(settings.app, settings.stage)
+    if listener is not None:
+        listener.opening(settings.app, settings.stage, folder)
     store = FileStore(folder, user_key(), stage=settings.stage, locking=choice.locking)
     lasting = LastingStage(store)
     reads = wishes.phase == "read" or wishes.plan_only

@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from pytest_alchemy import clock
 from pytest_alchemy.state.backup import backups_of
 from pytest_alchemy.state.disk import disk
 from tests.support.limits import limit_files, obey_permissions
-from tests.support.project import COMMAND, Project, text
+from tests.support.project import Project, text
+
 
 def test_what_was_done_is_told(project: Project) -> None:
     project.write('app.create(File("a"))', 'app.create(Fixed("b"))', 'app.create(Fixed("c"))')
