@@ -273,9 +273,10 @@ class Entry(Turns):
     def hold(self) -> None:
         """Note in everything it needs that it is needed."""
         for entry in self.needs:
-            if entry.needed_by is None:
-                entry.needed_by = set()
-            entry.needed_by.add(self)
+            with entry.scope.root.lock:  # or two threads that come first make a set each
+                if entry.needed_by is None:
+                    entry.needed_by = set()
+                entry.needed_by.add(self)
 
     def let_go(self) -> None:
         for entry in self.needs:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pytest_alchemy import records
-from pytest_alchemy.entry import Call
+from pytest_alchemy.entry import Call, Entry
 from pytest_alchemy.errors import JournalWriteError, ScopeClosedError
 from pytest_alchemy.scope import Scope
 from tests.unit.support.scopes import Hand, lines, new_scope, new_stage
@@ -39,6 +41,13 @@ class Service:
     def stop(self, name: str) -> None: ...
 
     def __call__(self, name: str) -> None: ...
+
+
+class Needy:
+    """Needs something, as an entry does."""
+
+    def __init__(self, *needs: object) -> None:
+        self.needs = needs
 
 
 def local_function() -> Callable[[str], None]:
@@ -259,3 +268,27 @@ def test_a_report_is_told_everything_about_a_resource(scope: Scope, world: World
         "where": thing._alchemy.where,
         "at": entry.at,
     }
+
+
+def test_two_threads_that_first_need_the_same_thing_are_both_known_to_need_it() -> None:
+    scope = SimpleNamespace(root=SimpleNamespace(lock=threading.RLock()))
+    bases: list[Any] = [SimpleNamespace(needed_by=None, scope=scope) for _ in range(20_000)]
+    start = threading.Barrier(2)
+
+    def need_all() -> None:
+        start.wait()
+        for base in bases:
+            Entry.hold(Needy(base))  # type: ignore[arg-type]  # what it looks at is there
+
+    threads = [threading.Thread(target=need_all) for _ in range(2)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+
+    assert [base for base in bases if len(base.needed_by) != 2] == []
