@@ -241,11 +241,11 @@ class Entry(Turns):
         )
 
     def numbers_needed(self) -> tuple[int, ...]:
-        """Return the numbers of the resources of its own stage that it depends on."""
+        """Return the numbers in its own journal of the resources of its own stage that it depends on."""
         if not self.needs:
             return ()
         stage = self.scope.root
-        return tuple([entry.seq for entry in self.needs if entry.scope.root is stage])
+        return tuple([e.seq for e in self.needs if e.recorded and e.scope.root is stage])
 
     def outputs(self) -> dict[str, Any]:
         """Return the outputs that are set, as plain data."""

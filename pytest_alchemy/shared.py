@@ -99,7 +99,9 @@ class SharedScope(Scope):
     def _recall(self, resource: Resource, found: SharedRecord) -> Entry:
         kind = kind_of(type(resource))
         created = found.outputs is not None
-        return Entry.recalled(self, kind, resource, found.intent, created=created, settled=True)
+        entry = Entry.recalled(self, kind, resource, found.intent, created=created, settled=True)
+        entry.recorded = False  # in this process's journal its number may stand for something else
+        return entry
 
     def _refer(self, reference: dict[str, Any]) -> Resource:
         """Return the resource that an output refers to, rebuilt in the same way."""
@@ -109,7 +111,7 @@ class SharedScope(Scope):
             raise LookupError(reference["key"])
         kind = load_kind(found.seen)
         resource = kind.revive(id, found.props, found.outputs, self._refer)
-        Entry.recalled(self, kind, resource, found.intent, created=True, settled=True)
+        self._recall(resource, found)
         return resource
 
     def _refuse_change(

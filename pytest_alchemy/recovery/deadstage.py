@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +95,9 @@ class _Book:
         """Tell the entries what they need, once all of them are there."""
         for number, entry in self.entries.items():
             needs = self.said.live[number].needs
-            entry.needs = tuple(self.entries[need] for need in needs if need in self.entries)
+            recorded = [self.entries[need] for need in needs if need in self.entries]
+            # What another process of the same stage made has no number here.
+            entry.needs = tuple(dict.fromkeys([*recorded, *Entry.needs_of(entry.resource)]))
 
     def opened(self, intent: Intent, data: dict[str, Any]) -> dict[str, Any]:
         """Return *data* with its secrets as values."""
@@ -199,16 +203,16 @@ class DeadStage:
         doubtful: set[Owned] = (
             set()
         )  # perhaps destroying it ended the process that tried: so it goes last
+        for book, live in _in_order(self._books):
+            thing, finding = self._recall(book, live)
+            if finding is not None:
+                findings.append(finding)
+            if thing is not None:
+                book.things[thing.seq] = thing
+                things.append(thing)
+                if live.destroying:
+                    doubtful.add(thing)
         for book in self._books:
-            for live in _needed_first(book.said.live):
-                thing, finding = self._recall(book, live)
-                if finding is not None:
-                    findings.append(finding)
-                if thing is not None:
-                    book.things[thing.seq] = thing
-                    things.append(thing)
-                    if live.destroying:
-                        doubtful.add(thing)
             book.connect()
         told = dict(zip(state.books, (book.things for book in self._books), strict=True))
         self._past.read(state.segments, told)
@@ -389,6 +393,12 @@ def lock_of(folder: Path, *, timeout: float) -> StageLock:
         lock.release()
         raise
     return lock
+
+
+def _in_order(books: list[_Book]) -> Iterator[tuple[_Book, Live]]:
+    """Yield what is recorded in *books*, what a thing refers to before it; of several books the oldest first."""
+    told = (zip(repeat(book), _needed_first(book.said.live)) for book in books)  # one has no end
+    return heapq.merge(*told, key=lambda each: each[1].entry.at)
 
 
 def _needed_first(live: dict[int, Live]) -> Iterator[Live]:

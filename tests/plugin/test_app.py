@@ -153,6 +153,41 @@ def test_what_its_first_creator_died_over_is_resolved_by_the_next(
     assert not parts.state.exists()
 
 
+def test_what_one_worker_made_stays_while_what_another_made_needs_it(
+    pytester: pytest.Pytester, parts: World
+) -> None:
+    pytester.makepyfile(
+        test_app="""
+        from parts import File, both
+
+        class Table(File):
+            database: File
+
+        def test_one(alchemy_app):
+            alchemy_app.create(File("database"))
+            both("made")
+            both("used")
+
+        def test_two(alchemy_app):
+            alchemy_app.create(File("other"))  # its number is that of the database in the other worker
+            both("made")
+            database = alchemy_app.create(File("database"))
+            alchemy_app.create(Table("stuck", broken=True, database=database))
+            both("used")
+        """
+    )
+
+    result = parts.run_apart("-n2", plugins="xdist")
+
+    result.assert_outcomes(passed=2)
+    assert parts.left == ["database", "stuck"]
+    assert [line.strip() for line in section(result)][::3] == [
+        "3 created, 1 destroyed, 2 LEAKED in shop/test-*",
+        "RuntimeError: the disk is on fire (tried 3 times)",
+        "still needed by Table 'stuck'",
+    ]
+
+
 def test_one_of_the_workers_may_not_remove_it(pytester: pytest.Pytester, parts: World) -> None:
     pytester.makepyfile(
         test_app="""
