@@ -48,7 +48,8 @@ class SharedScope(Scope):
                 self._refuse_change(resource, known.props, known.profile, known.where, known.test)
                 return await super()._make(resource, driver)
             found = await driver.aside(lambda: self._find(self.place, kind.name, resource.id))
-            if found is None:
+            failed_here = known is not None and (found is None or found.outputs is None)
+            if found is None or failed_here:  # what a create that failed here left goes first
                 return await super()._make(resource, driver)
             self.refuse_if_closed(describe(resource))
             said = found.intent

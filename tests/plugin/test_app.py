@@ -153,6 +153,38 @@ def test_what_its_first_creator_died_over_is_resolved_by_the_next(
     assert not parts.state.exists()
 
 
+def test_what_a_create_that_failed_made_goes_before_it_is_created_again(
+    pytester: pytest.Pytester, parts: World
+) -> None:
+    pytester.makepyfile(
+        test_app="""
+        import pytest
+        from parts import HERE, File
+
+        class Lost(File):
+            def create(self):
+                super().create()
+                if not (HERE / "lost").exists():
+                    (HERE / "lost").touch()
+                    raise TimeoutError("no answer")
+
+        def test_one(alchemy_app):
+            with pytest.raises(TimeoutError):
+                alchemy_app.create(Lost("main"))
+
+        def test_two(alchemy_app):
+            assert alchemy_app.create(Lost("main")) is alchemy_app.create(Lost("main"))
+        """
+    )
+
+    result = parts.run_apart("-n1", plugins="xdist")
+
+    result.assert_outcomes(passed=2)
+    assert parts.log == ["create main", "destroy main"] * 2
+    assert parts.left == []
+    assert not parts.state.exists()
+
+
 def test_what_one_worker_made_stays_while_what_another_made_needs_it(
     pytester: pytest.Pytester, parts: World
 ) -> None:
