@@ -165,6 +165,7 @@ def summary(error: BaseException) -> str:
     """Return type and text of *error* on one line, without secrets: ``ConnectError: no route to host``."""
     try:
         text = " ".join(without_secrets(str(error)).split())
+        text = text.encode(errors="backslashreplace").decode()  # a name that is no UTF-8, say
     except Exception as broken:
         text = f"(its text cannot be had: {type(broken).__name__})"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -8,13 +8,12 @@ load as they did there.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from pytest_alchemy import clock
 from pytest_alchemy.errors import AlchemyError, StageLockedError
@@ -86,12 +85,13 @@ def _report(state: StageState, findings: list[tuple[float, Finding]]) -> None:
 
 def _speaker() -> Callable[..., None]:
     """Return what prints a line of ours; what the loaded modules print no longer stands between them."""
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    out = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
 
     def say(**line: object) -> None:
         with suppress(BrokenPipeError):  # nobody listens any more, but the work goes on
-            print(msgspec.json.encode(line).decode(), file=out, flush=True)
+            # ASCII, whatever stands in a user's error.
+            print(json.dumps(line), file=out, flush=True)
 
     return say
 

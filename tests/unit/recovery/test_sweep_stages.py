@@ -18,7 +18,7 @@ from pytest_alchemy.state.folders import LOCK
 from pytest_alchemy.state.keys import user_key
 from pytest_alchemy.state.locks import Holder, StageLock
 from pytest_alchemy.state.stagestate import load_stage, publish
-from tests.support.deadstages import OTHER_KEY, Graveyard
+from tests.support.deadstages import KINDS, OTHER_KEY, Graveyard
 
 PLACE = (":test_a.py::test_one",)
 HOUR = 3600.0
@@ -201,6 +201,34 @@ def test_what_could_not_be_destroyed_is_left_and_recorded(graveyard: Graveyard) 
     assert outcomes["broken"].reason == "RuntimeError: the disk is on fire (tried 3 times)"
     assert graveyard.left == ["broken"]
     assert folder.is_dir()
+
+
+def test_what_fails_with_a_text_that_is_no_unicode_is_told_like_any_other(
+    graveyard: Graveyard,
+) -> None:
+    graveyard.bury("cart", "broken")
+    graveyard.kinds.write_text(KINDS.replace("the disk", r"caf\udce9"))
+
+    outcomes = swept(graveyard)
+
+    assert sorted((outcome.id, outcome.reason) for outcome in outcomes) == [
+        ("broken", r"RuntimeError: caf\udce9 is on fire (tried 3 times)"),
+        ("cart", ""),
+    ]
+    [thing] = found(graveyard).things
+    assert thing.id == "broken"
+
+
+def test_a_module_that_fails_with_a_text_that_is_no_unicode_keeps_nothing_else(
+    graveyard: Graveyard,
+) -> None:
+    graveyard.bury("cart")
+    graveyard.kinds.write_text(r"raise RuntimeError('caf\udce9')")
+
+    [outcome] = swept(graveyard)
+
+    assert outcome.what == "left"
+    assert "RuntimeError: caf\udce9" in outcome.reason
 
 
 def test_a_kind_that_cannot_be_imported_is_left(graveyard: Graveyard) -> None:
