@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from pytest_alchemy.state.disk import disk
+from pytest_alchemy.state.disk import disk, reason_of
 from pytest_alchemy.state.folders import LOG
 from pytest_alchemy.state.keys import HOME_VARIABLE, state_home
 
@@ -61,14 +61,19 @@ def reap_in_process(
         forget: What no process can ever undo is told and then not recorded any longer.
     """
     words = [str(timeout), str(folder), *(["forget"] if forget else [])]
-    process = subprocess.Popen(  # noqa: S603 # this very Python, with arguments of ours
-        [sys.executable, "-P", "-c", _BOOT, str(_PACKAGE), *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=environment(),
-    )
+    try:
+        process = subprocess.Popen(  # noqa: S603 # this very Python, with arguments of ours
+            [sys.executable, "-P", "-c", _BOOT, str(_PACKAGE), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=environment(),
+        )
+    except OSError as error:  # a system that is short of memory gives no more processes
+        reason = f"no process that destroys what is in it could be started: {reason_of(error)}"
+        yield {"what": "unrecoverable", "reason": reason}
+        return
     assert process.stdout is not None
     with process.stdout:
         for line in process.stdout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -229,6 +230,24 @@ def test_a_module_that_fails_with_a_text_that_is_no_unicode_keeps_nothing_else(
 
     assert outcome.what == "left"
     assert "RuntimeError: caf\udce9" in outcome.reason
+
+
+def test_where_no_process_can_be_started_what_is_left_is_told(
+    graveyard: Graveyard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    graveyard.bury("cart")
+    monkeypatch.setattr("subprocess.Popen", refuse)
+
+    [outcome] = swept(graveyard)
+
+    assert (outcome.what, outcome.kind) == ("left", "stage")
+    assert outcome.reason == (
+        "no process that destroys what is in it could be started: resource temporarily unavailable"
+    )
+    assert graveyard.left == ["cart"]
 
 
 def test_a_kind_that_cannot_be_imported_is_left(graveyard: Graveyard) -> None:
