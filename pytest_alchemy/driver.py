@@ -105,8 +105,16 @@ class Driver(Protocol):
             TimeoutError: It is not done at the *deadline*, a moment of `clock.monotonic`.
         """
 
-    async def aside(self, blocking: Callable[[], T]) -> T:
-        """Call *blocking*, which waits for other processes, without keeping an event loop waiting."""
+    async def aside(
+        self, blocking: Callable[[], T], undo: Callable[[T], object] | None = None
+    ) -> T:
+        """
+        Call *blocking*, which waits for other processes, without keeping an event loop waiting.
+
+        Args:
+            blocking: What to call.
+            undo: Given what it returned, if by then nobody waits for it any more.
+        """
 
     async def sleep(self, seconds: float) -> None:
         """Wait for *seconds*."""
@@ -133,7 +141,9 @@ class BlockingDriver:
     async def wait(self, future: futures.Future[None], deadline: float | None = None) -> None:
         future.result(_left(deadline))
 
-    async def aside(self, blocking: Callable[[], T]) -> T:
+    async def aside(
+        self, blocking: Callable[[], T], undo: Callable[[T], object] | None = None
+    ) -> T:
         return blocking()
 
     async def sleep(self, seconds: float) -> None:
@@ -181,8 +191,17 @@ class AsyncDriver:
         shielded = asyncio.shield(asyncio.wrap_future(future))
         await asyncio.wait_for(shielded, _left(deadline))
 
-    async def aside(self, blocking: Callable[[], T]) -> T:
-        return await asyncio.to_thread(blocking)
+    async def aside(
+        self, blocking: Callable[[], T], undo: Callable[[T], object] | None = None
+    ) -> T:
+        # Not in the loop's pool: if all its threads wait for other processes, nothing lets those go on.
+        future = DaemonThreads().submit(contextvars.copy_context().run, blocking)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if undo is not None:
+                future.add_done_callback(lambda done: done.exception() or undo(done.result()))
+            raise
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -198,10 +217,9 @@ class DaemonThreads:
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> futures.Future[T]:
         """Call *function* in a thread of its own."""
         future: futures.Future[T] = futures.Future()
+        future.set_running_or_notify_cancel()  # whoever stops waiting for it does not call it off
 
         def run() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
             try:
                 future.set_result(function(*args, **kwargs))
             except BaseException as error:  # whoever waits gets it

@@ -38,10 +38,11 @@ class SharedScope(Scope):
         return child
 
     async def _make(self, resource: Resource, driver: Driver) -> Resource:
+        lifecycle.admit(self, resource)
         kind = kind_of(type(resource))
         key = resource_key(kind.name, resource.id)
         turn = self.board.turn(self.place, key)
-        await driver.aside(turn.__enter__)
+        await driver.aside(turn.__enter__, lambda _: turn.__exit__(None, None, None))
         try:
             known = self.owned.get((kind.name, resource.id))
             if isinstance(known, Entry) and known.status is not Status.FAILED:
@@ -74,7 +75,6 @@ class SharedScope(Scope):
 
     def _rebuilt(self, resource: Resource, found: SharedRecord) -> Resource:
         """Return *resource* as the process that created it knows it."""
-        resource._alchemy.fresh = False
         kind = kind_of(type(resource))
         self.root.know(kind)
         entry = self._recall(resource, found)
@@ -88,7 +88,6 @@ class SharedScope(Scope):
     async def _resolved(self, resource: Resource, found: SharedRecord, driver: Driver) -> Resource:
         """Create what its first creator died over or failed at, unless it exists after all."""
         kind = kind_of(type(resource))
-        resource._alchemy.fresh = False
         self.root.know(kind)
         leftover = self._recall(kind.revive(resource.id, found.props, {}, self._refer), found)
         if "read" not in kind.hooks:

@@ -75,7 +75,7 @@ class Opening:
         choice = self._choice
         if choice.wishes.phase == "destroy":
             await driver.aside(lambda: _destroy(choice))
-        opened = await driver.aside(lambda: open_stage(choice))
+        opened = await driver.aside(lambda: open_stage(choice), Application.give_up)
         opened.enter()
         return opened
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -398,6 +399,37 @@ def test_waiting_ends_when_its_time_is_over() -> None:
         asyncio.run(AsyncDriver().wait(never, 0.01))
 
     assert not never.cancelled()
+
+
+def test_however_many_wait_for_other_processes_the_next_call_goes_on() -> None:
+    gate = threading.Event()
+
+    async def test() -> None:
+        waiting = [asyncio.create_task(AsyncDriver().aside(gate.wait)) for _ in range(64)]
+        try:
+            await asyncio.wait_for(AsyncDriver().aside(gate.set), PATIENCE)
+        finally:
+            gate.set()
+        assert all(await asyncio.gather(*waiting))
+
+    asyncio.run(test())
+
+
+def test_what_nobody_waits_for_any_more_is_undone_when_it_is_over() -> None:
+    gate, undone = threading.Event(), queue.SimpleQueue[bool]()
+
+    async def test() -> None:
+        task = asyncio.create_task(AsyncDriver().aside(gate.wait, undone.put))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert undone.empty()
+
+    asyncio.run(test())
+    gate.set()
+
+    assert undone.get(timeout=PATIENCE)
 
 
 def test_a_thread_that_has_ended_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
