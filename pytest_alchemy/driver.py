@@ -13,6 +13,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -173,9 +174,12 @@ class AsyncDriver:
         if loop is not None and loop is not here and loop.is_running():
             elsewhere = asyncio.wrap_future(_submit(_awaited(hook), loop))
             return await asyncio.wait_for(elsewhere, _left(deadline)), loop
+        thread: futures.Future[Any] | None = None
         if self.threads is not None and not inspect.iscoroutinefunction(function):
-            context = contextvars.copy_context()
-            thread = self.threads.submit(context.run, call_hook, hook, False)
+            run = contextvars.copy_context().run
+            with suppress(RuntimeError):  # the system gives no more threads
+                thread = self.threads.submit(run, call_hook, hook, False)
+        if thread is not None:
             result = await asyncio.wait_for(asyncio.wrap_future(thread), _left(deadline))
         else:
             result = call_hook(hook, may_await=True)

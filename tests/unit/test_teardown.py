@@ -437,6 +437,29 @@ def test_where_there_are_no_more_threads_the_rest_goes_in_this_one(
     assert len(destroyed(world)) == 6
 
 
+def test_where_there_are_no_more_threads_the_rest_goes_in_that_of_the_loop(
+    scope: Scope, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = start_daemon, iter(range(2))
+
+    def start(run: Callable[[], None]) -> None:
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")
+        real(run)
+
+    monkeypatch.setattr("pytest_alchemy.driver.start_daemon", start)
+
+    async def test() -> None:
+        for number in range(6):
+            await scope.acreate(Thing(f"n{number}"))
+        await scope.adestroy("parallel")
+
+    asyncio.run(test())
+
+    assert world.ids == []
+    assert len(destroyed(world)) == 6
+
+
 def test_a_teardown_with_time_enough_says_what_it_did(
     hand: Hand, kind: type[Thing], scope: Scope
 ) -> None:
