@@ -135,9 +135,9 @@ class BlockingDriver:
         result = call_hook(hook, may_await=False)
         if result is None or not is_awaitable(result):
             return result, None
-        if loop is None or not loop.is_running():
+        if loop is None or not turns(loop):
             loop = background_loop()
-        return _wait_on(result, loop, _left(deadline)), loop
+        return _wait_on(result, loop, deadline)
 
     async def wait(self, future: futures.Future[None], deadline: float | None = None) -> None:
         future.result(_left(deadline))
@@ -171,8 +171,9 @@ class AsyncDriver:
         function: Callable[..., Any] | None = None,
     ) -> tuple[Any, Loop | None]:
         here = asyncio.get_running_loop()
-        if loop is not None and loop is not here and loop.is_running():
-            elsewhere = asyncio.wrap_future(_submit(_awaited(hook), loop))
+        if loop is not None and loop is not here and turns(loop):
+            future, _ = _submit(_awaited(hook), loop)
+            elsewhere = asyncio.wrap_future(future)
             return await asyncio.wait_for(elsewhere, _left(deadline)), loop
         thread: futures.Future[Any] | None = None
         if self.threads is not None and not inspect.iscoroutinefunction(function):
@@ -238,13 +239,26 @@ def start_daemon(run: Callable[[], None]) -> None:
     threading.Thread(target=run, name="alchemy-destroy", daemon=True).start()
 
 
+PROMPT = 0.5
+"""How long a background loop takes to begin a coroutine, in seconds; one that takes longer is blocked by another."""
+
+
 def background_loop() -> Loop:
     """Return the loop on which coroutines of blocking code run: one per process, started when first needed."""
     return _background.loop()
 
 
+def turns(loop: Loop) -> bool:
+    """Tell whether coroutines can still be run on *loop*."""
+    return loop.is_running() and loop not in _blocked
+
+
+_ours: set[Loop] = set()  # every background loop there ever was
+_blocked: set[Loop] = set()  # those that were found blocked; they are not used again
+
+
 class _Background:
-    """A loop in a daemon thread; a forked child gets its own."""
+    """A loop in a daemon thread; a forked child gets its own, and what blocks it gets it for itself."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -254,8 +268,14 @@ class _Background:
 
     def loop(self) -> Loop:
         with self._lock:
-            if self._loop is None or self._thread is None or not self._thread.is_alive():
+            if (
+                self._loop is None
+                or self._loop in _blocked
+                or self._thread is None
+                or not self._thread.is_alive()
+            ):
                 self._loop = asyncio.new_event_loop()
+                _ours.add(self._loop)
                 self._thread = threading.Thread(
                     target=self._loop.run_forever, name="alchemy-loop", daemon=True
                 )
@@ -298,26 +318,43 @@ async def _awaited(hook: Hook) -> Any:
     return await result if is_awaitable(result) else result
 
 
-def _wait_on(awaitable: Awaitable[T], loop: Loop, timeout: float | None) -> T:
-    """Run *awaitable* on *loop* and wait for its end; it is cancelled by a timeout, or by Ctrl-C here."""
-    future = _submit(awaitable, loop)
-    try:
-        return future.result(timeout)
-    finally:
-        future.cancel()
+def _wait_on(awaitable: Awaitable[T], loop: Loop, deadline: float | None) -> tuple[T, Loop]:
+    """
+    Run *awaitable* on *loop* and wait for its end; it is cancelled at the *deadline*, or by Ctrl-C here.
+
+    Returns:
+        What it returned, and the loop it ran on: another one if a coroutine that does not let go blocks this one.
+    """
+    while True:
+        future, withdraw = _submit(awaitable, loop)
+        try:
+            left = _left(deadline)
+            if loop not in _ours or (left is not None and left <= PROMPT):
+                return future.result(left), loop
+            try:
+                return future.result(PROMPT), loop
+            except TimeoutError:
+                if future.done() or not withdraw():
+                    return future.result(_left(deadline)), loop
+        finally:
+            future.cancel()
+        _blocked.add(loop)
+        loop = background_loop()
 
 
-def _submit(awaitable: Awaitable[T], loop: Loop) -> futures.Future[T]:
+def _submit(awaitable: Awaitable[T], loop: Loop) -> tuple[futures.Future[T], Callable[[], object]]:
     """
     Run *awaitable* on *loop*, in a copy of this thread's context.
 
     Unlike `asyncio.run_coroutine_threadsafe`, an exit raised in it goes to whoever waits, and does not end the loop.
 
     Returns:
-        What becomes of it; cancelling this cancels it.
+        What becomes of it, and what takes it back, and tells whether it could: if it had not begun. Cancelling the
+        first cancels it.
     """
     future: futures.Future[T] = futures.Future()
     task: list[asyncio.Task[None]] = []
+    chances = iter((True,))  # for whoever comes first: the loop, or who takes it back
 
     async def run() -> None:
         try:
@@ -330,12 +367,13 @@ def _submit(awaitable: Awaitable[T], loop: Loop) -> futures.Future[T]:
                 future.set_result(result)
 
     def start() -> None:
-        task.append(loop.create_task(run()))
+        if next(chances, False):
+            task.append(loop.create_task(run()))
 
     def cut_off(_: object) -> None:
         if future.cancelled():
-            loop.call_soon_threadsafe(lambda: task[0].cancel())
+            loop.call_soon_threadsafe(lambda: [each.cancel() for each in task])
 
     loop.call_soon_threadsafe(start, context=contextvars.copy_context())
     future.add_done_callback(cut_off)
-    return future
+    return future, lambda: next(chances, False)

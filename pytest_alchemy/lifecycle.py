@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from pytest_alchemy import clock, records
-from pytest_alchemy.driver import BlockingDriver, Driver
+from pytest_alchemy.driver import BlockingDriver, Driver, turns
 from pytest_alchemy.entry import CREATED, CREATING, DESTROYED, FAILED, Call, Entry, Owned, shown_as
 from pytest_alchemy.errors import (
     ChangedWithinRunError,
@@ -448,7 +448,7 @@ def _check_settled(entry: Entry) -> None:
 
 def _can_wait_for(loop: asyncio.AbstractEventLoop, driver: Driver) -> bool:
     """Tell whether coroutines can still run where they ran before."""
-    if not loop.is_running():
+    if not turns(loop):
         return False
     return not (isinstance(driver, BlockingDriver) and running_loop() is loop)
 

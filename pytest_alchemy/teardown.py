@@ -33,7 +33,7 @@ from pytest_alchemy.errors import (
     WrongPasswordError,
 )
 from pytest_alchemy.hooks import HOOK_CODE
-from pytest_alchemy.late import Late
+from pytest_alchemy.late import Late, running_loop
 from pytest_alchemy.lifecycle import destroy, note_failure, summary
 from pytest_alchemy.order import DestroyOrder
 from pytest_alchemy.retry import advise, backoff, status_of
@@ -163,6 +163,8 @@ class Teardown:
         self._tell_at = self._started + TELL_AFTER
         self._here_now: Owned | None = None
         self._running: dict[Any, Owned] = {}
+        # Where there are tasks: which one was running when somebody looked last, and since when.
+        self._turn: tuple[Any, float] | None = None
         self._hangs_from: dict[Owned, float] = {}
         self._outcome = Outcome()
 
@@ -171,14 +173,14 @@ class Teardown:
         before = retry.patient.get()
         retry.patient.set(True)
         try:
-            with Alarm(HOOK_CODE, self._look) as alarm:
+            with Alarm(HOOK_CODE, self._aim) as alarm:
                 if strategy == "sequential":
                     while thing := self._order.take():
                         self._done(thing, await self._here(thing, alarm))
                 elif isinstance(self._driver, BlockingDriver):
                     self._in_threads(alarm)
                 else:
-                    await self._in_tasks(alarm)
+                    await self._in_tasks()
         finally:
             retry.patient.set(before)
         return self._outcome
@@ -402,23 +404,36 @@ class Teardown:
                 self._hangs_from.pop(thing, None)  # or the others would be looked at all the time
                 self._done(thing, Failure(thing, error))
 
-    async def _in_tasks(self, alarm: Alarm) -> None:
+    def _aim(self, alarm: Alarm) -> None:
+        """Tell how far it is; where there are tasks, let *alarm* ring for one that keeps the loop from turning."""
+        self._look()
+        if self._turn is None:
+            return
+        loop = running_loop()
+        task = asyncio.current_task(loop) if loop else None
+        if task is not self._turn[0]:
+            self._turn = task, clock.monotonic()
+        since = self._turn[1]
+        share = 1.0 if self._order.left <= 1 else 0.5  # as of what has the thread for itself
+        limit = min(HOOK_LIMIT, (self._deadline - since) * share)
+        alarm.until = since + limit if task in self._running else None
+
+    async def _in_tasks(self) -> None:
         threaded = AsyncDriver(DaemonThreads())
         running: dict[asyncio.Task[Failure | None], Owned] = self._running
+        self._turn = None, 0.0
         try:
             while self._order.left:
                 while len(running) < AT_ONCE and (
                     thing := self._order.take(something_runs=bool(running))
                 ):
-                    steps = (
-                        self._one(thing, threaded, share=self._share)
-                        if thing.parallel
-                        else self._here(thing, alarm)
-                    )
+                    driver = threaded if thing.parallel else self._driver
+                    steps = self._one(thing, driver, share=self._share)
                     running[asyncio.create_task(steps)] = thing
                 ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
                     self._done(running.pop(task), task.result())
         finally:
+            self._turn = None
             for task in running:
                 task.cancel()

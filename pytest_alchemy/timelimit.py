@@ -28,14 +28,16 @@ class Alarm:
     Args:
         within: Code of functions: it rings only while one of them runs, so that an event loop that waits for
             something else is left alone. Empty for everywhere.
-        tick: Called in the main thread now and then, whatever that is doing.
+        tick: Called with the alarm in the main thread now and then, whatever that is doing.
 
     Attributes:
         until: The limit, a moment of `clock.monotonic`; None for no limit.
     """
 
     def __init__(
-        self, within: Collection[CodeType] = (), tick: Callable[[], object] = lambda: None
+        self,
+        within: Collection[CodeType] = (),
+        tick: Callable[[Alarm], object] = lambda alarm: None,
     ) -> None:
         self._within, self._tick = within, tick
         self.until: float | None = None
@@ -67,7 +69,7 @@ class Alarm:
             _handle(signal.SIGALRM, self._before)
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
-        self._tick()
+        self._tick(self)
         if self.until is not None and clock.monotonic() > self.until and self._is_within(frame):
             self.until = None
             raise TimeoutError("it took too long and was cut off")

@@ -50,8 +50,18 @@ class HomeStuck(Stuck, kind="homestuck", parallel=False):
     """Its hooks stay in the thread of the caller."""
 
 
-@pytest.fixture(params=[Stuck, AsyncStuck, HomeStuck], ids=["plain", "async", "at-home"])
+class LoopStuck(AsyncStuck, kind="loopstuck"):
+    """Its destroy is a coroutine that does not let go of its loop."""
+
+    async def destroy(self) -> None:
+        Stuck.over.wait()
+
+
+@pytest.fixture(
+    params=[Stuck, AsyncStuck, HomeStuck, LoopStuck], ids=["plain", "async", "at-home", "loop"]
+)
 def stuck(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("pytest_alchemy.driver.PROMPT", 0.02)
     monkeypatch.setattr("pytest_alchemy.teardown.GRACE", 0.05)
     monkeypatch.setattr("pytest_alchemy.timelimit._TICK", 0.02)
     over = threading.Event()

@@ -432,6 +432,43 @@ def test_what_nobody_waits_for_any_more_is_undone_when_it_is_over() -> None:
     assert undone.get(timeout=PATIENCE)
 
 
+def test_a_coroutine_that_does_not_let_go_of_its_loop_keeps_no_other_from_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(driver, "PROMPT", 0.02)
+    gate, begun = threading.Event(), threading.Event()
+
+    async def hold() -> bool:
+        begun.set()
+        return gate.wait(PATIENCE)
+
+    first = background_loop()
+    holder = threading.Thread(target=blocking, args=(hold,))
+    holder.start()
+    assert begun.wait(PATIENCE)
+
+    try:
+        result, loop = run_blocking(BlockingDriver().call(lambda: asyncio.sleep(0, "goes on")))
+        assert not gate.is_set()
+    finally:
+        gate.set()
+        holder.join()
+
+    assert result == "goes on"
+    assert loop is background_loop()
+    assert loop is not first
+    assert not driver.turns(first)  # whatever lives in it is found by its record
+
+
+def test_a_coroutine_that_takes_long_but_lets_go_keeps_its_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(driver, "PROMPT", 0.2)
+    loop = background_loop()
+
+    assert run_blocking(BlockingDriver().call(lambda: asyncio.sleep(0.3, "done"))) == ("done", loop)
+
+
 def test_a_thread_that_has_ended_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "_background", driver._Background())
     first = background_loop()
