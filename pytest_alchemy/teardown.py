@@ -69,7 +69,7 @@ TRIES = 3
 FIRST_WAIT = 0.05
 """How long to wait before the second of them, in seconds."""
 
-# What trying again cannot help.
+# What trying again cannot help, besides what is no `Exception`.
 _FINAL = (
     CryptographyMissingError,
     LeaseLostError,
@@ -78,7 +78,6 @@ _FINAL = (
     OtherWorldError,
     ProfileDeniedError,
     SecretUnreadableError,
-    SystemExit,  # a command line called as a function, or somebody's signal handler
     TimeoutError,
     WrongPasswordError,
 )
@@ -259,7 +258,11 @@ class Teardown:
             finally:
                 if alarm is not None:
                     alarm.until = None  # or it would ring while we wait for the next attempt
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if _ends_teardown(error):
+                raise
+            if alarm is not None:
+                alarm.arm()  # what cut it off may have been somebody else's, and was the last one
             if thing.status is DESTROYED:  # the alarm may have rung when the hook was over already
                 return None
             took = clock.monotonic() - now
@@ -275,7 +278,7 @@ class Teardown:
 
     def _wait_before_retry(self, thing: Owned, error: BaseException, attempt: int) -> float | None:
         """Return how long to wait before trying again, in seconds; None if that does not help."""
-        if isinstance(error, _FINAL):
+        if isinstance(error, _FINAL) or not isinstance(error, Exception):
             return None
         advice = advise(error, now=clock.now())
         if not advice.again or (attempt >= TRIES and not advice.answered):
@@ -437,3 +440,18 @@ class Teardown:
             self._turn = None
             for task in running:
                 task.cancel()
+
+
+def _ends_teardown(error: BaseException) -> bool:
+    """
+    Tell whether *error* is meant for the teardown as a whole: Ctrl-C, or the cancellation of its task.
+
+    Anything else is the failure of the one hook that it came from: an exit, the verdict of a test runner, a timeout
+    of somebody else's, or a task that the hook itself has cancelled and then waited for.
+    """
+    if isinstance(error, Exception):
+        return False
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task() if running_loop() else None
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, KeyboardInterrupt | GeneratorExit)

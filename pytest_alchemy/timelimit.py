@@ -45,16 +45,20 @@ class Alarm:
         self._armed = False
 
     def __enter__(self) -> Self:
+        self.arm()
+        return self
+
+    def arm(self) -> None:
+        """Use the timer from now on, if nobody else does; quiet if it is in use by this alarm."""
         if (
-            not hasattr(signal, "setitimer")
-            or threading.current_thread() is not threading.main_thread()
+            not self._armed
+            and hasattr(signal, "setitimer")
+            and threading.current_thread() is threading.main_thread()
+            and signal.getitimer(signal.ITIMER_REAL)[0] == 0
         ):
-            return self
-        if signal.getitimer(signal.ITIMER_REAL)[0] == 0:
             self._before = _handle(signal.SIGALRM, self._ring)
             signal.setitimer(signal.ITIMER_REAL, _TICK, _TICK)
             self._armed = True
-        return self
 
     def __exit__(
         self,

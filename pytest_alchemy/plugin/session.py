@@ -37,7 +37,7 @@ from .progress import messenger, say, teller
 from .reporting import Reporter, sweep_command
 from .signals import end_on_sigterm
 from .stages import RUN, Stages
-from .testscope import TestScope
+from .testscope import TestScope, raise_verdict
 
 if TYPE_CHECKING:
     from pytest_alchemy.cloudflare.fake import FakeCloudflare, InventoryItem
@@ -124,7 +124,7 @@ class Session:
         try:
             yield scope
         finally:
-            self._close(scope)
+            raise_verdict(self._close(scope))
 
     def app_scope(self) -> Iterator[Scope]:
         """Yield the scope of the whole run; under xdist the controller destroys it after the last worker."""
@@ -316,11 +316,12 @@ class Session:
         command = sweep_command(self.config, self.options)
         return f"It is kept until {until:%Y-%m-%d %H:%M} UTC. Clean up after that: {command}"
 
-    def _close(self, scope: Scope) -> None:
-        if not self.is_over(scope):
-            self.scope_over(
-                scope, run_blocking(scope.close(BlockingDriver(), **self.closing(scope)))
-            )
+    def _close(self, scope: Scope) -> Outcome:
+        if self.is_over(scope):
+            return Outcome()
+        outcome = run_blocking(scope.close(BlockingDriver(), **self.closing(scope)))
+        self.scope_over(scope, outcome)
+        return outcome
 
     def _hand_over(self) -> None:
         """Leave to the watchdog what a second interrupt left open."""

@@ -90,7 +90,7 @@ class TestScope:
     def net(self) -> None:
         """Destroy what nothing else did, without the test's loop; quiet if there is nothing."""
         if self.scope.close_if_empty():
-            self._report(Outcome())
+            self.session.scope_over(self.scope, Outcome())
             return
         if self.session.is_over(self.scope) or self.session.keeps(self.scope, self.item):
             return
@@ -99,6 +99,7 @@ class TestScope:
 
     def _report(self, outcome: Outcome) -> None:
         self.session.scope_over(self.scope, outcome)
+        raise_verdict(outcome)
 
     def _body_runs(self, cancel: Callable[[], None] | None) -> None:
         self._cancel = cancel
@@ -124,3 +125,14 @@ class TestScope:
                 f"{self.item.nodeid} asked for alchemy_scope with request.getfixturevalue() inside a coroutine.\n"
                 "Ask for it as an argument of the test: async def test_x(alchemy_scope)"
             )
+
+
+def raise_verdict(outcome: Outcome) -> None:
+    """
+    Raise the first failure in *outcome* by which a test is to fail as well, now that the rest is destroyed.
+
+    A timeout of pytest-timeout cuts off a hook that hangs with one, and is the test's.
+    """
+    for failure in outcome.failures:
+        if isinstance(failure.error, pytest.fail.Exception):
+            raise failure.error

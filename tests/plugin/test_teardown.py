@@ -553,3 +553,98 @@ def test_a_destroy_that_raises_an_exit_is_a_leak_and_the_rest_goes(
             "*2 passed, 2 leaked in *",
         ]
     )
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "parallel"])
+def test_a_verdict_in_a_destroy_is_a_leak_and_that_of_a_failure_the_test_s_as_well(
+    pytester: pytest.Pytester, world: World, strategy: str
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from kinds import AsyncFile, File
+
+        class Fails(File, kind="fails"):
+            def destroy(self):
+                pytest.fail("no server")
+
+        class Skips(AsyncFile, kind="skips"):
+            async def destroy(self):
+                pytest.skip("no server")
+
+        def make(scope, kind):
+            for number, each in enumerate((File, kind, File)):
+                scope.create(each(f"{kind.__name__}-{number}"))
+
+        def test_fails(alchemy_scope):
+            make(alchemy_scope, Fails)
+
+        def test_skips(alchemy_scope):
+            make(alchemy_scope, Skips)
+
+        @pytest.mark.asyncio
+        async def test_fails_in_a_loop(alchemy_scope):
+            for kind in (File, Fails, File):
+                await kind("loop-" + kind.__name__)
+
+        def test_for_all(alchemy_module):
+            make(alchemy_module, Fails)
+
+        def test_at_the_end(alchemy_app):
+            make(alchemy_app, Fails)
+        """
+    )
+
+    result = world.run_apart(f"--alchemy-destroy={strategy}", plugins="pytest_asyncio.plugin")
+
+    result.assert_outcomes(passed=5, errors=3)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert world.left == ["Fails-1", "Fails-1", "Fails-1", "Skips-1", "loop-Fails"]
+    result.stdout.fnmatch_lines(
+        [
+            "14 created, 9 destroyed, 5 LEAKED *",
+            "LEAKED Fails Fails-1 *",
+            "*Failed: no server",
+            "LEAKED Skips Skips-1 *",
+            "*Skipped: no server",
+            "ERROR *::test_fails*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_timeout_of_the_test_cuts_off_what_hangs_and_the_rest_goes(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makeconftest("import pytest_alchemy.teardown as t; t.HOOK_LIMIT = 0.5")
+    pytester.makepyfile(
+        """
+        import threading
+        import pytest
+        from kinds import File
+
+        class Hangs(File, kind="hangs"):
+            def destroy(self):
+                threading.Event().wait(50)
+
+        @pytest.mark.timeout(1, method="signal")
+        def test_one(alchemy_scope):
+            for kind in (File, Hangs, File, Hangs, File):
+                alchemy_scope.create(kind(f"{kind.__name__}-{len(alchemy_scope.resources)}"))
+        """
+    )
+
+    result = world.run_apart(plugins="timeout")
+
+    result.assert_outcomes(passed=1, errors=1)
+    assert world.left == ["Hangs-1", "Hangs-3"]
+    result.stdout.fnmatch_lines(
+        [
+            "5 created, 3 destroyed, 2 LEAKED *",
+            "LEAKED Hangs Hangs-3 *",
+            "*Failed: Timeout (>1.0s) from pytest-timeout.",
+            "LEAKED Hangs Hangs-1 *",
+            "*TimeoutError: it took too long and was cut off after 0.5 s",
+            "ERROR *::test_one*",
+        ]
+    )

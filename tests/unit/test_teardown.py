@@ -328,21 +328,56 @@ def test_errors_of_a_teardown_survive_the_way_from_a_worker() -> None:
         assert (type(again), str(again)) == (type(error), str(error))
 
 
-def test_an_exit_is_a_failure_that_is_not_tried_again_and_the_rest_is_destroyed(
-    hand: Hand, scope: Scope, world: World, strategy: Strategy
+class Verdict(BaseException):
+    """What test runners raise to end a test, so that no `except Exception` takes it for an error."""
+
+
+@pytest.mark.parametrize(
+    ("raised", "reason"),
+    [
+        (SystemExit(1), "SystemExit: 1"),
+        (Verdict("no server"), "Verdict: no server"),
+        (asyncio.CancelledError(), "CancelledError"),
+    ],
+)
+def test_what_a_hook_raises_is_its_failure_alone_and_not_tried_again_if_it_is_no_exception(
+    hand: Hand,
+    kind: type[Thing],
+    scope: Scope,
+    world: World,
+    strategy: Strategy,
+    raised: BaseException,
+    reason: str,
 ) -> None:
     for id in ("a", "b", "c"):
-        hand.create(scope, Thing(id))
-    world.broken["destroy b"] = SystemExit(1)
+        hand.create(scope, kind(id))
+    world.broken["destroy b"] = raised
 
     with pytest.raises(ExceptionGroup) as caught:
         hand.destroy(scope, strategy)
 
     assert [str(error) for error in caught.value.exceptions] == [
-        "Thing 'b' could not be destroyed: SystemExit: 1"
+        f"{kind.__name__} 'b' could not be destroyed: {reason}"
     ]
     assert world.ids == ["b"]
     assert world.done.count("destroy b") == 1
+
+
+def test_a_teardown_whose_task_is_cancelled_ends(scope: Scope, world: World) -> None:
+    async def test() -> None:
+        await scope.acreate(Thing("a"))
+        await scope.acreate(Hangs("hangs"))
+        task = asyncio.create_task(scope.adestroy("sequential"))
+        await asyncio.sleep(0)  # it hangs now
+
+        task.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(test())
+
+    assert world.ids == ["a", "hangs"]
 
 
 def test_an_interrupt_is_raised_and_what_is_left_can_still_be_destroyed(
