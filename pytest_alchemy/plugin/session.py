@@ -89,6 +89,7 @@ class Session:
         self._shares_account = False
         self._unfinished: set[Stage] = set()
         self._interrupted: float | None = None
+        self._outer = current.get()  # a test may be what calls this run
 
     def register(self) -> None:
         """Add the hooks that a run with scopes needs to the run."""
@@ -247,6 +248,7 @@ class Session:
             for scope in () if self._given_up else reversed(list(self._open)):
                 self._close(scope)
         finally:
+            current.set(self._outer)
             self._hand_over()
             self._count()
             leaked = {fact.stage for fact in self.book.leaks}

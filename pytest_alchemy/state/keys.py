@@ -86,11 +86,13 @@ def remember(environment: Mapping[str, str | None]) -> None:
     """
     Let the folder of the key follow from *environment*, whatever tests do to the real one; nothing is looked up yet.
 
+    The first one counts: a run that a test calls in its own process has the environment that the test gave it.
+
     Args:
         environment: The variables that decide where it is, as they were before the first test; None for unset.
     """
-    _begin.clear()
-    _begin.update(environment)
+    if not _begin:
+        _begin.update(environment)
 
 
 def _set(variables: Mapping[str, str | None]) -> None:

@@ -150,6 +150,49 @@ def test_no_scope_is_left_over_from_one_test_to_the_next(
     assert world.log == []
 
 
+def test_a_run_inside_of_a_test_leaves_its_scope_the_current_one(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        test_outer="""
+        import pytest
+        from kinds import File
+        from pytest_alchemy.scope import current
+
+        def test_outer(alchemy_scope, alchemy_module):
+            alchemy_scope.create(File("before"))
+            assert pytest.main(["-p", "alchemy", "inner.py"]) == 0
+            assert current() is alchemy_scope
+            alchemy_scope.create(File("after"))
+        """,
+        inner="""
+        from kinds import File
+        from pytest_alchemy.scope import current
+
+        def test_inner(alchemy_scope, alchemy_app):
+            assert current() is alchemy_scope
+            alchemy_scope.create(File("inner"))
+            alchemy_app.create(File("inner for all"))
+        """,
+    )
+
+    result = world.run_apart("test_outer.py")
+
+    result.assert_outcomes(passed=1)
+    assert world.log == [
+        "create before",
+        "create inner",
+        "create inner for all",
+        "destroy inner",
+        "destroy inner for all",
+        "create after",
+        "destroy after",
+        "destroy before",
+    ]
+    assert world.left == []
+    assert not world.state.exists()
+
+
 def test_wide_scopes_are_current_where_they_are_entered_only(
     pytester: pytest.Pytester, world: World
 ) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pytest_alchemy.state.keys import remember, state_home, user_key
+from pytest_alchemy.state import keys
 
 
 def forget_user() -> None:
     """Look the key and its folder up again when they are asked for next, where the environment says then."""
-    user_key.cache_clear()
-    state_home.cache_clear()
-    remember({})
+    keys.user_key.cache_clear()
+    keys.state_home.cache_clear()
+    keys._begin.clear()

@@ -76,6 +76,14 @@ def test_what_the_environment_was_at_the_beginning_counts_and_nothing_is_made_fo
     assert os.environ["ALCHEMY_STATE_HOME"] == str(home)
 
 
+def test_the_environment_of_a_run_inside_of_a_test_does_not_count(tmp_path: Path) -> None:
+    remember({"ALCHEMY_STATE_HOME": str(tmp_path / "outer")})
+
+    remember({"ALCHEMY_STATE_HOME": str(tmp_path / "inner")})
+
+    assert state_home() == str(tmp_path / "outer")
+
+
 def test_a_relative_folder_is_meant_from_where_the_program_was_when_it_looked_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
