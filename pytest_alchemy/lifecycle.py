@@ -305,9 +305,11 @@ async def make(entry: Entry, driver: Driver, *, in_doubt: bool = False) -> None:
             entry.parent.failed_inside = True  # what its own create raises may be this error
         entry.settled = isinstance(error, Exception) and not isinstance(error, _NO_ANSWER)
         entry.loop = running_loop()
-        error.add_note(
-            f"while creating {entry.title}, named {entry.name}, declared at {entry.where}"
-        )
+        if isinstance(error, Exception | SystemExit):
+            # Not to the reason of a skip: pytest tells that once for all tests which have the same.
+            error.add_note(
+                f"while creating {entry.title}, named {entry.name}, declared at {entry.where}"
+            )
         if not in_doubt and _is_somebody_elses(entry, error):
             error.add_note(f"{entry.name} exists already and is not ours: it is not recorded")
             disown(entry)

@@ -254,6 +254,31 @@ def test_a_create_that_fails_half_way_leaves_nothing(
     )
 
 
+def test_tests_whose_create_skips_them_are_told_as_one(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from kinds import File
+
+        class Server(File):
+            def create(self):
+                super().create()
+                pytest.skip("no server")
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_server(alchemy_scope, number):
+            alchemy_scope.create(Server("server"))
+        """
+    )
+
+    result = world.run("-rs")
+
+    result.stdout.fnmatch_lines(["SKIPPED [[]3[]] test_*.py:7: no server"])
+    assert world.left == []
+
+
 def test_a_teardown_that_takes_too_long_is_a_leak(pytester: pytest.Pytester, world: World) -> None:
     pytester.makepyfile(
         """
