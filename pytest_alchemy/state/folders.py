@@ -168,14 +168,14 @@ class Root:
 
         Args:
             folder: The stage's folder.
-            journals: The journals that ended clean; missing ones are passed over.
+            journals: The journals that ended clean; those that somebody else removed are passed over.
             lock: The lock that this process holds there; it is released.
 
         Returns:
             Whether the stage's folder is gone.
         """
         for journal in journals:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError):
                 disk.unlink(str(journal))
         # Before the lock is free: its next holder makes the place for journals anew.
         _remove(str(folder / JOURNALS))

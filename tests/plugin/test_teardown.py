@@ -90,6 +90,30 @@ def test_stopping_at_the_first_failure_leaves_nothing(
     assert not world.state.exists()
 
 
+def test_a_file_in_the_place_of_the_state_changes_nothing_of_the_end(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import shutil
+        from kinds import File, HERE
+
+        def test_one(alchemy_scope):
+            alchemy_scope.create(File("db"))
+            shutil.rmtree(HERE / ".alchemy")
+            (HERE / ".alchemy").write_text("mine")
+        """
+    )
+
+    result = world.run_apart()
+
+    assert result.ret == pytest.ExitCode.OK
+    assert section(result) == ["1 created, 1 destroyed, 0 leaked in shop/test-*"]
+    result.stderr.no_fnmatch_line("*Error*")
+    assert world.left == []
+    assert world.state.read_text() == "mine"
+
+
 NO_HASTE = """
 from pytest_alchemy.plugin import session
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -163,6 +164,18 @@ def test_what_somebody_else_has_in_a_stage_stays(root: Root) -> None:
     assert is_held(folder / ".lock-gw1")
     assert (folder / JOURNALS / "gw1").exists()
     other.release()
+
+
+def test_what_stands_in_the_place_of_the_root_stays(root: Root) -> None:
+    folder, lock = root.hold_stage("shop", "test-main-k3", ME)
+    shutil.rmtree(root.path)
+    root.path.write_text("a file of the user's")
+
+    gone = root.remove_if_empty(folder, journals=[folder / JOURNALS / "main"], lock=lock)
+
+    assert not gone
+    assert not lock.held
+    assert root.path.read_text() == "a file of the user's"
 
 
 def test_other_stages_and_applications_stay(root: Root) -> None:
