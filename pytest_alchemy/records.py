@@ -329,3 +329,12 @@ class Live(msgspec.Struct, gc=False):
     destroying: bool = False
     attempts: int = 0
     error: str = ""
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether somebody began to destroy it: it may be gone, or there as before."""
+        return self.destroying or self.attempts > 0
+
+    def trust(self) -> None:
+        """Note that it exists, whatever was tried."""
+        self.destroying, self.attempts, self.error = False, 0, ""

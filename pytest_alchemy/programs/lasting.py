@@ -23,7 +23,7 @@ from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.plan import Step
 from pytest_alchemy.programs.recorded import LastingEntry
 from pytest_alchemy.programs.recordedscope import RecordedScope
-from pytest_alchemy.records import Created, Live
+from pytest_alchemy.records import Created, Live, Updating
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope, check_call
 from pytest_alchemy.settings import Phase
@@ -204,6 +204,7 @@ class LastingScope(RecordedScope):
             live.created
             and live.updating is None
             and not live.adopting
+            and not live.in_doubt
             and not self.recorded.wishes.force
             and live.entry.seq not in self.owned  # else it was replaced, and its successor is gone
             and _records(kind, live.props, resource)
@@ -251,7 +252,8 @@ class LastingScope(RecordedScope):
             # What cannot be recorded is told before it stands for anything.
             names = _changed(entry.kind, entry.props, resource)
             first = self._claim(entry, resource)
-            step = self._step(entry, names, first=first)
+            exists = entry.status is CREATED and await self._is_still_there(entry, driver)
+            step = self._step(entry, names, exists=exists, first=first)
             if self.recorded.wishes.plan_only or step is Step.KEEP:
                 return self._keep(entry, resource, first=first)
             if step is Step.REMAKE:
@@ -298,9 +300,22 @@ class LastingScope(RecordedScope):
         else:
             lifecycle.check_world(entry, resource)
 
-    def _step(self, entry: LastingEntry, names: list[str], *, first: bool) -> Step:
+    async def _is_still_there(self, entry: LastingEntry, driver: Driver) -> bool:
+        """Tell whether *entry* exists, although somebody may have begun to destroy it; if it does, that is recorded."""
+        live = self.recorded.lives.get(entry.seq)
+        if live is None or not live.in_doubt:
+            return True
+        if "read" not in entry.kind.hooks or self.recorded.wishes.plan_only:
+            return not live.destroying  # else it said why it could not be destroyed
+        if not await lifecycle.exists(entry, driver):
+            return False
+        self.root.record(Created(entry.seq, entry.sealed(entry.outputs()), at=clock.now()))
+        live.trust()
+        return True
+
+    def _step(self, entry: LastingEntry, names: list[str], *, exists: bool, first: bool) -> Step:
         step = plan.decide(
-            exists=entry.status is CREATED,
+            exists=exists,
             differs=bool(names),
             half_changed=entry.half_changed,
             can_update="update" in entry.kind.hooks,
@@ -353,7 +368,19 @@ class LastingScope(RecordedScope):
                 if kept.scope.root is self.root:
                     declared.add(kept.seq)
                     self.recorded.spared.add((*kept.scope.place, kept.own_part))
+            self._await_end_inside(entry, inside.place)
         return True
+
+    def _await_end_inside(self, entry: LastingEntry, place: tuple[str, ...]) -> None:
+        """
+        Let the update of *entry* be over once what it declares no longer inside itself, at *place*, is gone.
+
+        A program that ends before that leaves it to the next one, which would keep what has not changed as it is.
+        """
+        if undeclared := self.recorded.undeclared(place):
+            props, needs = entry.sealed(entry.props), entry.numbers_needed()
+            self.root.record(Updating(entry.seq, props, needs))
+            self.recorded.unfinished.append((entry, set(undeclared)))
 
     async def _remake(self, entry: LastingEntry, resource: Resource, driver: Driver) -> Resource:
         """Create again, under the same record and name, what may exist in part."""
@@ -366,6 +393,8 @@ class LastingScope(RecordedScope):
         _forget_outputs(resource)
         entry.become(resource)
         lifecycle.record_intent(entry)
+        if live := self.recorded.lives.get(entry.seq):
+            live.trust()
         self._linked(entry)
         await lifecycle.make(entry, driver, in_doubt=in_doubt)
         self.recorded.unshield(older)

@@ -162,6 +162,7 @@ class Recorded:
         declared: Numbers of what the program declared.
         spared: Places in which nothing is destroyed for being undeclared.
         told: Numbers of what is not told to be destroyed, because its replacement or, in a plan, its end was.
+        unfinished: Whose update is over once the things with these numbers are gone.
         listener: Is told what is decided and done.
     """
 
@@ -174,6 +175,7 @@ class Recorded:
     declared: set[int] = field(default_factory=set)
     spared: set[Place] = field(default_factory=set)
     told: set[int] = field(default_factory=set)
+    unfinished: list[tuple[LastingEntry, set[int]]] = field(default_factory=list)
     listener: Listener | None = None
     _noted: list[tuple[Step, Owned, Sequence[str]]] = field(default_factory=list)
     _generations: dict[tuple[Place, str, str], list[Live]] = field(default_factory=dict)

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-from pytest_alchemy import plan
+from pytest_alchemy import clock, plan
 from pytest_alchemy.callers import stack_level
 from pytest_alchemy.driver import ASYNC, BLOCKING, Driver, refuse_in_coroutine, run_blocking
-from pytest_alchemy.entry import Call, Entry, Owned
+from pytest_alchemy.entry import CREATED, Call, Entry, Owned
 from pytest_alchemy.errors import (
     AlchemyError,
     DestroyError,
@@ -23,7 +23,7 @@ from pytest_alchemy.lifecycle import check_world, summary
 from pytest_alchemy.loading import load_function
 from pytest_alchemy.plan import Step
 from pytest_alchemy.programs.recorded import LastingEntry, Recorded, own_part
-from pytest_alchemy.records import Deferred, Live, ProfileChanged
+from pytest_alchemy.records import Created, Deferred, Live, ProfileChanged
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import OWN_PART, Scope
 from pytest_alchemy.settings import Strategy
@@ -310,8 +310,18 @@ class RecordedScope(Scope):
         for thing in reversed(things):
             if thing not in left:
                 self.recorded.note(Step.DESTROY, thing)
+        self._end_updates()
         outcome.lost += lost
         outcome.raise_failures(self.title)
+
+    def _end_updates(self) -> None:
+        """Record that an update is over where all is gone that was declared no longer in it."""
+        for waiting in list(self.recorded.unfinished):
+            entry, undeclared = waiting
+            if undeclared.isdisjoint(self.recorded.lives) and entry.status is CREATED:
+                self.recorded.unfinished.remove(waiting)
+                outputs = entry.sealed(entry.outputs())
+                self.root.record(Created(entry.seq, outputs, at=clock.now()))
 
     def _may_collect(self) -> bool:
         """Tell whether the program declared anything: if not, it hardly means that nothing is to be there."""

@@ -99,6 +99,7 @@ def _apply(
             entry.created = entry.settled = True
             entry.outputs = record.outputs
             entry.updating, entry.adopting = None, False
+            entry.trust()
             if record.props is not None:
                 entry.props = record.props
             if record.needs is not None:
