@@ -17,10 +17,10 @@ class Pauses:
     def left(self, provider: str) -> float:
         """Return how long *provider* is not to be called, in seconds; 0 if it may be called now."""
         until = self._until.get(provider)
-        return 0.0 if until is None else max(0.0, until - clock.now())
+        return 0.0 if until is None else max(0.0, until - clock.monotonic())
 
     def extend(self, provider: str, seconds: float) -> None:
         """Let nobody call *provider* for *seconds* from now; a longer pause that runs already stays."""
-        until = clock.now() + seconds
+        until = clock.monotonic() + seconds
         with self._lock:
             self._until[provider] = max(until, self._until.get(provider, 0.0))

@@ -6,6 +6,7 @@ import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from pytest_alchemy import clock
 from pytest_alchemy.errors import AlchemyError
@@ -13,14 +14,16 @@ from pytest_alchemy.pauses import Pauses
 from pytest_alchemy.state.disk import disk, open_regular
 from pytest_alchemy.state.folders import Root
 
-PREFIX = ".pause-"
+PAUSE: Final = ".pause-"
+"""How the names of the files begin that tell of a pause."""
 
 
 class RunPauses(Pauses):
     """
     Pauses that the workers of a run, and whoever cleans up after them, share.
 
-    The moment at which a pause ends is its file's time of change, so that looking costs one call to the system.
+    The moment at which a pause ends is its file's time of change, so that looking costs one call to the system. It is
+    one of `clock.monotonic`, which counts the same in all processes of a machine and is never set.
 
     Args:
         root: The folder of all stages.
@@ -41,7 +44,7 @@ class RunPauses(Pauses):
             until = disk.lstat(self._file(provider)).st_mtime
         except OSError:
             return mine
-        return max(mine, until - clock.now())
+        return max(mine, until - clock.monotonic())
 
     def extend(self, provider: str, seconds: float) -> None:
         """Let no process of the run call *provider* for *seconds* from now."""
@@ -51,13 +54,17 @@ class RunPauses(Pauses):
         with suppress(OSError, AlchemyError):  # the pause holds in this process at least
             self._root.make_stage(self._app, self._stage)
             file = self._file(provider)
-            disk.close(open_regular(file, os.O_WRONLY | os.O_CREAT))
-            until = clock.now() + seconds
-            disk.utime(file, (until, until))
+            draft = (
+                f"{file}-{disk.getpid()}"  # nobody is to see it with the time at which it was made
+            )
+            disk.close(open_regular(draft, os.O_WRONLY | os.O_CREAT))
+            until = clock.monotonic() + seconds
+            disk.utime(draft, (until, until))
+            disk.replace(draft, file)
 
     def _others(self, provider: str) -> float:
         try:
-            return disk.lstat(self._file(provider)).st_mtime - clock.now()
+            return disk.lstat(self._file(provider)).st_mtime - clock.monotonic()
         except OSError:
             return 0.0
 
@@ -66,5 +73,5 @@ class RunPauses(Pauses):
         if file is None:
             name = provider.encode("utf-8", "surrogatepass")
             digest = hashlib.blake2b(name, digest_size=8).hexdigest()
-            file = self._files[provider] = f"{self._folder}/{PREFIX}{digest}"
+            file = self._files[provider] = f"{self._folder}/{PAUSE}{digest}"
         return file

@@ -3,10 +3,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pytest_alchemy import clock
 from pytest_alchemy.pauses import Pauses
+from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.runpauses import RunPauses
 
 
@@ -35,6 +38,35 @@ def test_a_longer_pause_stays(pauses: Pauses) -> None:
     pauses.extend("p", 1.0)
 
     assert pauses.left("p") > 28.0
+
+
+def test_a_clock_that_is_set_back_makes_no_pause_longer(
+    pauses: Pauses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses.extend("p", 30.0)
+    real = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: real - 3600)
+
+    assert pauses.left("p") <= 30.0
+
+
+def test_a_pause_is_whole_whenever_others_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, other = (RunPauses(tmp_path / ".alchemy", "app", "test-run-x") for _ in range(2))
+    seen, utime = [], disk.utime
+
+    def look(*given: Any) -> None:
+        seen.append(other.left("p"))
+        utime(*given)
+        seen.append(other.left("p"))
+
+    monkeypatch.setattr(disk, "utime", look)
+
+    here.extend("p", 30.0)
+
+    assert seen == [0.0, 0.0]
+    assert 20.0 < other.left("p") <= 30.0
 
 
 def test_other_processes_of_the_run_wait_as_well(tmp_path: Path) -> None:
