@@ -50,6 +50,7 @@ from pytest_alchemy.state.filestore import FileStore, remove_stage
 from pytest_alchemy.state.folders import ACCOUNT, JOURNALS, LOCK, LOG
 from pytest_alchemy.state.journal import FileJournal
 from pytest_alchemy.state.locks import Holder, StageLock
+from pytest_alchemy.state.runpauses import PAUSE
 from pytest_alchemy.state.stagestate import Book, StageState, load_stage, publish
 from pytest_alchemy.store import Segment
 from pytest_alchemy.teardown import Failure, Teardown
@@ -346,8 +347,9 @@ class DeadStage:
         for journal in self._journals.values():
             journal.close()
         if clean:
-            for turn in self.folder.glob(".turn-*"):
-                turn.unlink(missing_ok=True)
+            for pattern in (".turn-*", f"{PAUSE}*"):  # what its workers told each other
+                for file in self.folder.glob(pattern):
+                    file.unlink(missing_ok=True)
             import shutil  # nobody waits for it any more
 
             shutil.rmtree(self.folder / ACCOUNT, ignore_errors=True)

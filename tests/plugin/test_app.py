@@ -220,6 +220,34 @@ def test_what_one_worker_made_stays_while_what_another_made_needs_it(
     ]
 
 
+def test_nothing_is_left_of_a_pause_that_all_workers_kept(
+    pytester: pytest.Pytester, parts: World
+) -> None:
+    pytester.makepyfile(
+        test_busy="""
+        from parts import HERE, File
+
+        class Busy(File):
+            def destroy(self):
+                if not (HERE / "refused").exists():
+                    (HERE / "refused").touch()
+                    error = RuntimeError("too many")
+                    error.status, error.retry_after = 429, 0.1
+                    raise error
+                super().destroy()
+
+        def test_one(alchemy_scope):
+            alchemy_scope.create(Busy("one"))
+        """
+    )
+
+    result = parts.run_apart("-n1", plugins="xdist")
+
+    assert section(result) == ["1 created, 1 destroyed, 0 leaked (1 retry: 1x 429) in shop/test-*"]
+    assert parts.left == []
+    assert not parts.state.exists()
+
+
 def test_one_of_the_workers_may_not_remove_it(pytester: pytest.Pytester, parts: World) -> None:
     pytester.makepyfile(
         test_app="""
