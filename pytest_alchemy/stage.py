@@ -216,7 +216,14 @@ class Stage:
         """
         if kind in self._known:
             return False
+        before = self.program.kinds.get((self.settings.app, kind.name))
         self.program.know(self.settings.app, kind)
+        if (
+            before is not None
+        ):  # each call of a test may define it anew, and not all of them are to stay
+            self._known.discard(before)
+            self._recorded.discard(before)
+            self._namers.pop(before, None)
         if not kind.importable and kind.name not in self._seen:
             warnings.warn(
                 f"Resource class {kind.cls.__qualname__} is defined inside a function: no other process can "

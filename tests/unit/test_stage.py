@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
 import threading
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,21 @@ def test_a_class_inside_a_function_is_warned_about_once(scope: Scope, world: Wor
     seen = lines(scope)[0]
     assert isinstance(seen, records.KindSeen)
     assert not seen.importable
+
+
+@pytest.mark.filterwarnings("ignore::pytest_alchemy.errors.UnimportableKindWarning")
+def test_a_class_inside_a_function_stays_no_longer_than_until_the_next_of_its_name() -> None:
+    stage = new_stage()
+    classes = []
+    for _ in range(3):
+        scope, local = new_scope(stage), local_class()
+        scope.create(local("a"))
+        scope.destroy()
+        classes.append(weakref.ref(local))
+    del scope, local
+    gc.collect()
+
+    assert [known() is None for known in classes] == [True, True, False]
 
 
 def test_the_warning_about_a_class_inside_a_function_may_be_an_error_before_anything_is_made(
