@@ -194,9 +194,11 @@ class Reaper:
 
     def reap(self, folder: str) -> int:
         """Destroy what is left in *folder* and return the exit code of a process that does nothing else."""
-        words = os.open(
-            os.path.join(folder, self._log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
-        )
+        log, flags = os.path.join(folder, self._log), os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        try:
+            words = os.open(log, flags, 0o600)
+        except OSError:  # a full disk, say: the work is done without words
+            words = os.open(os.devnull, os.O_WRONLY)
         os.dup2(words, 1)
         os.dup2(words, 2)
         os.close(words)

@@ -374,3 +374,15 @@ def test_its_words_are_kept_with_the_stage_of_which_something_is_left(
     log = stage_of(world) / LOG
     wait_until(lambda: log.exists() and "the disk is on fire" in log.read_text())
     assert world.left == ["it"]
+
+
+def test_it_works_without_words_where_none_can_be_kept(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    dies(pytester, 'alchemy_scope.create(Local("it"))')
+    world.run_apart("-p", "no_watchdog")
+    (stage_of(world) / LOG).mkdir()
+
+    assert owner_dies(watch(stage_of(world))) == 0
+
+    assert world.left == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -248,6 +250,18 @@ def test_where_no_process_can_be_started_what_is_left_is_told(
         "no process that destroys what is in it could be started: resource temporarily unavailable"
     )
     assert graveyard.left == ["cart"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is full")
+def test_what_can_be_told_nowhere_is_destroyed_all_the_same(graveyard: Graveyard) -> None:
+    lost = Deferred(9, (), "", "", "deferred <lambda>()", [], {})
+    folder = graveyard.bury("cart", more=(lost,))
+
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "pytest_alchemy.recovery", "10", str(folder)]
+        subprocess.run(command, stdout=full, stderr=full, timeout=60, check=True)
+
+    assert graveyard.left == []
 
 
 def test_a_kind_that_cannot_be_imported_is_left(graveyard: Graveyard) -> None:
