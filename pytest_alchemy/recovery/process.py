@@ -107,7 +107,8 @@ class Watch:
         self._input: int | None = None
         self._left: set[Path] = set()
         self._lock = threading.Lock()
-        os.register_at_fork(after_in_child=self._forget)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
 
     def guard(self, folder: Path, *, shared: bool = False) -> None:
         """

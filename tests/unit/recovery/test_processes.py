@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from pytest_alchemy import clock
+from pytest_alchemy.recovery.process import Watch
 from pytest_alchemy.recovery.processes import is_there
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
@@ -58,3 +59,11 @@ def test_one_of_another_user_is_there(
 
 def test_no_process_is_not_there() -> None:
     assert not is_there(0, clock.now())
+
+
+def test_a_system_that_cannot_fork_lets_processes_be_watched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "register_at_fork")
+
+    Watch().end()
