@@ -64,6 +64,7 @@ async def create(scope: Scope, resource: Resource, driver: Driver) -> Resource:
         entry.hold()
         await make(entry, driver)
     finally:
+        entry.busy = False
         entry.end()
     return resource
 
@@ -125,6 +126,7 @@ async def destroy(owned: Owned, driver: Driver, deadline: float | None = None) -
         owned.let_go()
         scope.forget(owned)
     finally:
+        owned.busy = False
         owned.end()
 
 
@@ -182,7 +184,13 @@ def _take_in(scope: Scope, kind: Kind, resource: Resource) -> Entry | None:
     stage = scope.root
     stage.know(kind)
     entry = Entry(scope, kind, resource, stage.next_number())
-    return entry if scope.take_in(entry, resource) else None
+    try:
+        return entry if scope.take_in(entry, resource) else None
+    except BaseException:  # an interrupt may come when it is owned already
+        entry.status = DESTROYED
+        scope.forget(entry)
+        entry.end()
+        raise
 
 
 def _world_of(kind: Kind, resource: Resource) -> str:

@@ -17,12 +17,18 @@ _lock = threading.Lock()
 
 
 class Turns:
-    """Something that one step at a time works on: it is created, or changed, or destroyed."""
+    """
+    Something that one step at a time works on: it is created, or changed, or destroyed.
 
-    __slots__ = ("_busy", "_loop", "_waiting")
+    Attributes:
+        busy: Whether one does. A step may set this to False itself before it calls `end`: an interrupt may come at
+            the very entry of a call, and what is busy then would be so for ever.
+    """
+
+    __slots__ = ("_loop", "_waiting", "busy")
 
     def __init__(self, *, busy: bool = False) -> None:
-        self._busy = busy
+        self.busy = busy
         self._loop = running_loop() if busy else None
         self._waiting: futures.Future[None] | None = None
 
@@ -36,18 +42,17 @@ class Turns:
             None if the turn is yours; else what is done once somebody else's is over: then try again.
         """
         with _lock:
-            if self._busy and (self._loop is None or self._loop.is_running()):
+            if self.busy and (self._loop is None or self._loop.is_running()):
                 if self._waiting is None:
                     self._waiting = futures.Future()
-                if self._busy:  # still, now that whoever ends it sees that somebody waits
+                if self.busy:  # still, now that whoever ends it sees that somebody waits
                     return self._waiting
-            self._busy, self._loop = True, running_loop()
+            self.busy, self._loop = True, running_loop()
             return None
 
     def end(self) -> None:
         """Give the turn back, and wake whoever waits for it."""
-        self._loop = None
-        self._busy = False
+        self.busy = False
         if (
             self._waiting is not None
         ):  # looked at last: whoever waits has looked whether it is busy last

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
+from types import FrameType
 from typing import Any, ClassVar
 
 import pytest
 
 from pytest_alchemy import Env, Resource, clock, output, records
-from pytest_alchemy.driver import BlockingDriver
+from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Entry, Status
 from pytest_alchemy.errors import (
     BlockingCallError,
@@ -25,6 +27,7 @@ from pytest_alchemy.errors import (
 )
 from pytest_alchemy.kinds import kind_of
 from pytest_alchemy.scope import Scope
+from pytest_alchemy.turns import Turns
 from tests.unit.support.scopes import Hand, lines, new_scope, new_stage
 from tests.unit.support.world import (
     AsyncGroup,
@@ -1062,3 +1065,32 @@ def test_a_teardown_waits_for_another_step_only_until_its_time_is_over(
     creation.join(PATIENCE)
     hand.destroy(scope)
     assert world.done == ["create a", "destroy a"]
+
+
+class Interrupt(BaseException):
+    """What a signal may raise at any call, and at the end of any."""
+
+
+@pytest.mark.parametrize(
+    ("moment", "place"), [("call", Turns.end), ("return", Scope.take_in)], ids=["end", "begin"]
+)
+def test_what_was_interrupted_at_a_call_is_destroyed_without_waiting(
+    scope: Scope, world: World, moment: str, place: Any
+) -> None:
+    def interrupt(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code is place.__code__ and event == moment:
+            raise Interrupt
+        return interrupt
+
+    before = sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        with pytest.raises(Interrupt):
+            scope.create(Thing("a"))
+    finally:
+        sys.settrace(before)
+
+    outcome = run_blocking(scope.close(BlockingDriver(), timeout=5.0))
+
+    assert outcome.failures == []
+    assert world.ids == []
