@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, overload
 import msgspec
 
 from pytest_alchemy.errors import HookCalledError, OutputNotReadyError
+from pytest_alchemy.tracebacks import are_noise
 
 if TYPE_CHECKING:
     from pytest_alchemy.resource import Resource
     from pytest_alchemy.scope import Scope
+
+__tracebackhide__ = are_noise
 
 
 class Owner(Protocol):

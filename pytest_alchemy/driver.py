@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from pytest_alchemy import clock
 from pytest_alchemy.errors import BlockingCallError
 from pytest_alchemy.late import Late
+from pytest_alchemy.tracebacks import are_noise
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,6 +31,8 @@ else:
     asyncio = Late("asyncio")
     futures = Late("concurrent.futures")
     Loop = Any
+
+__tracebackhide__ = are_noise
 
 T = TypeVar("T")
 Hook = Callable[[], Any]

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import call_hook, is_awaitable
+from pytest_alchemy.tracebacks import are_noise
 
 if TYPE_CHECKING:
     from pytest_alchemy.binding import Binding
     from pytest_alchemy.entry import Entry
     from pytest_alchemy.resource import Resource
+
+__tracebackhide__ = are_noise
 
 
 def hook_of(entry: Entry, resource: Resource, name: str, *args: Any) -> Callable[[], Any]:

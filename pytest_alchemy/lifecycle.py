@@ -24,6 +24,7 @@ from pytest_alchemy.late import running_loop
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.retry import advise, is_taken
 from pytest_alchemy.secret import without_secrets
+from pytest_alchemy.tracebacks import are_noise
 from pytest_alchemy.values import Env, same, variables
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from concurrent import futures
 
     from pytest_alchemy.scope import Scope
+
+__tracebackhide__ = are_noise
 
 # A create that ends like this got no answer: the provider may still finish it.
 _NO_ANSWER = (TimeoutError, ConnectionError)

@@ -17,9 +17,12 @@ from pytest_alchemy.errors import (
 )
 from pytest_alchemy.kinds import GUARDED_HOOKS, MISSING, NEEDED_HOOKS, Kind, define, kind_of
 from pytest_alchemy.names import NameRule, check_name
+from pytest_alchemy.tracebacks import are_noise
 
 if TYPE_CHECKING:
     from pytest_alchemy.scope import Scope
+
+__tracebackhide__ = are_noise
 
 AwaitIn = Callable[["Resource"], "Generator[Any, None, Resource] | None"]
 """Awaits a resource in the current scope; returns None if no scope is open."""

@@ -33,6 +33,9 @@ from pytest_alchemy.resource import Resource, use_current_scope
 from pytest_alchemy.settings import Phase, Settings, Strategy
 from pytest_alchemy.stage import Stage
 from pytest_alchemy.teardown import Outcome, Teardown
+from pytest_alchemy.tracebacks import are_noise
+
+__tracebackhide__ = are_noise
 
 R = TypeVar("R", bound=Resource)
 P = ParamSpec("P")

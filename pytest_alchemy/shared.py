@@ -18,7 +18,10 @@ from pytest_alchemy.names import resource_key
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.store import SharedRecord, SharedStage
+from pytest_alchemy.tracebacks import are_noise
 from pytest_alchemy.values import same
+
+__tracebackhide__ = are_noise
 
 
 class SharedScope(Scope):

@@ -24,11 +24,14 @@ from pytest_alchemy.profiles import check_access
 from pytest_alchemy.records import KindSeen, Record, StageOpened, Vault
 from pytest_alchemy.sealed import PasswordKey, Sealer
 from pytest_alchemy.settings import Settings
+from pytest_alchemy.tracebacks import are_noise
 
 if TYPE_CHECKING:
     from pytest_alchemy.entry import Entry, Owned
     from pytest_alchemy.kinds import Kind
     from pytest_alchemy.store import Journal
+
+__tracebackhide__ = are_noise
 
 
 class Diary(Protocol):

@@ -39,11 +39,14 @@ from pytest_alchemy.order import DestroyOrder
 from pytest_alchemy.retry import advise, backoff, status_of
 from pytest_alchemy.settings import Strategy
 from pytest_alchemy.timelimit import Alarm
+from pytest_alchemy.tracebacks import are_noise
 
 if TYPE_CHECKING:
     import asyncio
 else:
     asyncio = Late("asyncio")
+
+__tracebackhide__ = are_noise
 
 AT_ONCE = 64
 """How many things are destroyed at the same time, at most."""

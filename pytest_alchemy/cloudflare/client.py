@@ -27,9 +27,12 @@ from pytest_alchemy.cloudflare.errors import CloudflareError, CloudflareUnreacha
 from pytest_alchemy.driver import in_async_hook, run_blocking
 from pytest_alchemy.retry import GONE, OVERLOADED, backoff, parse_retry_after, patient
 from pytest_alchemy.settings import Settings
+from pytest_alchemy.tracebacks import are_noise
 
 if TYPE_CHECKING:
     from pytest_alchemy.cloudflare.fake.respx_door import Transport
+
+__tracebackhide__ = are_noise
 
 T = TypeVar("T")
 Failure = CloudflareError | CloudflareUnreachableError

@@ -13,6 +13,9 @@ from pytest_alchemy.cloudflare.resource import AccountResource, refuse_fixed
 from pytest_alchemy.driver import refuse_in_coroutine
 from pytest_alchemy.names import NameRule
 from pytest_alchemy.resource import output
+from pytest_alchemy.tracebacks import are_noise
+
+__tracebackhide__ = are_noise
 
 Location = Literal["wnam", "enam", "weur", "eeur", "apac", "oc"]
 Jurisdiction = Literal["eu", "fedramp"]

@@ -13,6 +13,9 @@ from pytest_alchemy.cloudflare.resource import AccountResource, lists_keys, quot
 from pytest_alchemy.driver import refuse_in_coroutine
 from pytest_alchemy.names import NameRule
 from pytest_alchemy.resource import output
+from pytest_alchemy.tracebacks import are_noise
+
+__tracebackhide__ = are_noise
 
 _ALL = "/storage/kv/namespaces"
 _NAMESPACE_NOT_FOUND = 10013

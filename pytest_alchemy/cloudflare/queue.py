@@ -16,6 +16,9 @@ from pytest_alchemy.cloudflare.resource import AccountResource
 from pytest_alchemy.driver import refuse_in_coroutine
 from pytest_alchemy.names import NameRule, parse
 from pytest_alchemy.resource import output
+from pytest_alchemy.tracebacks import are_noise
+
+__tracebackhide__ = are_noise
 
 _ALL = "/queues"
 _PER_PAGE = 100

@@ -17,6 +17,9 @@ from pytest_alchemy.cloudflare.resource import (
 )
 from pytest_alchemy.driver import refuse_in_coroutine
 from pytest_alchemy.names import NameRule
+from pytest_alchemy.tracebacks import are_noise
+
+__tracebackhide__ = are_noise
 
 StorageClass = Literal["Standard", "InfrequentAccess"]
 

@@ -17,6 +17,9 @@ from pytest_alchemy.cloudflare.errors import (
 )
 from pytest_alchemy.errors import MustReplaceError
 from pytest_alchemy.resource import Resource
+from pytest_alchemy.tracebacks import are_noise
+
+__tracebackhide__ = are_noise
 
 Names = Awaitable[Iterable[str]] | Iterable[str]
 
