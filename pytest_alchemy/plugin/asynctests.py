@@ -17,6 +17,10 @@ from typing import Any
 
 import pytest
 
+from pytest_alchemy.tracebacks import are_noise
+
+__tracebackhide__ = are_noise
+
 LOOP_SCOPES = ("function", "class", "module", "package", "session")
 ANYIO = "_alchemy_anyio"
 TEST_SCOPE = pytest.StashKey[Any]()
@@ -78,7 +82,6 @@ def guarded(
 
     @functools.wraps(body)
     async def guard(*args: Any, **kwargs: Any) -> Any:
-        __tracebackhide__ = True
         call = functools.partial(_call_in, asyncio.get_running_loop())
         try:
             if not anyio:

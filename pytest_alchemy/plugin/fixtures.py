@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from .session import Session
 
+__tracebackhide__ = True  # they only hand on what is raised
+
 NAMES = frozenset(
     {
         "alchemy_app",

@@ -27,6 +27,7 @@ from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.board import Board
 from pytest_alchemy.state.keys import remember
 from pytest_alchemy.teardown import Failure, Outcome
+from pytest_alchemy.tracebacks import are_noise
 
 from .asynctests import TEST_SCOPE, companions
 from .history import History
@@ -41,6 +42,8 @@ from .testscope import TestScope, raise_verdict
 
 if TYPE_CHECKING:
     from pytest_alchemy.cloudflare.fake import FakeCloudflare, InventoryItem
+
+__tracebackhide__ = are_noise
 
 LIFETIME = 24 * 3600.0
 """How long anything of a run may still be wanted, in seconds: what is kept is kept for that long."""
@@ -393,7 +396,6 @@ class Hooks:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Make the body of an async test cancellable, and undo what a body did to the current scope."""
-        __tracebackhide__ = True
         test = item.stash.get(TEST_SCOPE, None)
         undo: Callable[[], None] | None = test.guard() if test else None
         before = current.get()

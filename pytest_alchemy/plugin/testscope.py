@@ -12,6 +12,7 @@ import pytest
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import AsyncDriver, BlockingDriver, run_blocking
 from pytest_alchemy.teardown import Outcome
+from pytest_alchemy.tracebacks import are_noise
 
 from .asynctests import ANYIO, TEST_SCOPE, body_of, companion_of, guarded, is_coroutine_test
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pytest_alchemy.scope import Scope
 
     from .session import Session
+
+__tracebackhide__ = are_noise
 
 BODY_GRACE = 2.0
 """How long a cancelled test body may take to end before its resources are destroyed under it, in seconds."""
