@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_alchemy import clock
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import AsyncDriver, BlockingDriver, run_blocking
-from pytest_alchemy.teardown import Outcome
+from pytest_alchemy.errors import AlchemyError
+from pytest_alchemy.retry import advise
+from pytest_alchemy.teardown import Failure, Outcome
 from pytest_alchemy.tracebacks import are_noise
 
 from .asynctests import ANYIO, TEST_SCOPE, body_of, companion_of, guarded, is_coroutine_test
 
 if TYPE_CHECKING:
+    from pytest_alchemy.entry import Owned
     from pytest_alchemy.scope import Scope
 
     from .session import Session
@@ -41,6 +45,8 @@ class TestScope:
         self._outer = current.get()
         # Cancels the body of an async test while that runs.
         self._cancel: Callable[[], None] | None = None
+        # What could not be destroyed in the test's loop, and may be without it.
+        self._in_loop: dict[Owned, Failure] = {}
 
     def enter(self) -> Scope:
         """Open the scope around the test."""
@@ -88,7 +94,11 @@ class TestScope:
         if self.session.is_over(self.scope) or self.session.keeps(self.scope, self.item):
             return
         await self._wait_for_body()
-        self._report(await self.scope.close(AsyncDriver(), **self.session.closing(self.scope)))
+        outcome = await self.scope.close(AsyncDriver(), **self.session.closing(self.scope))
+        if any(_may_be_the_loops(failure) for failure in outcome.failures):
+            self._in_loop = {failure.owned: failure for failure in outcome.failures}
+            return  # `net` tries again
+        self._report(outcome)
 
     def net(self) -> None:
         """Destroy what nothing else did, without the test's loop; quiet if there is nothing."""
@@ -98,7 +108,12 @@ class TestScope:
         if self.session.is_over(self.scope) or self.session.keeps(self.scope, self.item):
             return
         closing = self.session.closing(self.scope)
-        self._report(run_blocking(self.scope.close(BlockingDriver(), **closing)))
+        outcome = run_blocking(self.scope.close(BlockingDriver(), **closing))
+        for failure in outcome.failures:
+            if (earlier := self._in_loop.get(failure.owned)) is not None:
+                failure.attempts += earlier.attempts
+                failure.errors = (*earlier.errors, *failure.errors)
+        self._report(outcome)
 
     def _report(self, outcome: Outcome) -> None:
         self.session.scope_over(self.scope, outcome)
@@ -128,6 +143,21 @@ class TestScope:
                 f"{self.item.nodeid} asked for alchemy_scope with request.getfixturevalue() inside a coroutine.\n"
                 "Ask for it as an argument of the test: async def test_x(alchemy_scope)"
             )
+
+
+def _may_be_the_loops(failure: Failure) -> bool:
+    """
+    Tell whether *failure* may have no other reason than the loop that ran: a plain hook may start one of its own.
+
+    Where no loop ran it could make the thing, in a fixture that is not async, say.
+    """
+    error = failure.error
+    return (
+        isinstance(error, Exception)
+        and not isinstance(error, AlchemyError | TimeoutError)
+        and getattr(failure.owned, "loop", None) is None
+        and not advise(error, now=clock.now()).answered
+    )
 
 
 def raise_verdict(outcome: Outcome) -> None:

@@ -224,6 +224,64 @@ def test_a_sync_fixture_makes_things_for_an_async_test(
     ]
 
 
+def test_what_starts_a_loop_of_its_own_is_destroyed_without_that_of_the_test(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import asyncio
+        import pytest
+        from kinds import AsyncFile, File
+
+        def run_alone(coroutine):
+            try:
+                asyncio.run(coroutine)
+            finally:
+                coroutine.close()
+
+        class Blocking(File):
+            def create(self):
+                run_alone(asyncio.sleep(0))
+                super().create()
+
+            def destroy(self):
+                run_alone(asyncio.sleep(0))
+                super().destroy()
+
+        @pytest.fixture
+        def files(alchemy_scope):
+            alchemy_scope.create(File("below"))
+            alchemy_scope.create(Blocking("blocking"))
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        @pytest.mark.asyncio
+        async def test_asyncio(files):
+            await AsyncFile("async")
+
+        @pytest.mark.anyio
+        async def test_anyio(files):
+            await AsyncFile("async")
+
+        @pytest.mark.asyncio
+        async def test_broken(alchemy_scope):
+            await File("broken", broken=True)
+        """
+    )
+
+    result = world.run_apart(plugins=f"anyio {ASYNCIO}")
+
+    result.assert_outcomes(passed=3)
+    one = ["create below", "create blocking", "create async", "destroy async in same loop"]
+    assert world.log == [*[*one, "destroy below", "destroy blocking"] * 2, "create broken"]
+    assert world.left == ["broken"]
+    result.stdout.fnmatch_lines(
+        ["7 created, 6 destroyed, 1 LEAKED *", "*RuntimeError: the disk is on fire (tried 6 times)"]
+    )
+
+
 def test_an_async_fixture_makes_things_for_a_sync_test(
     pytester: pytest.Pytester, world: World
 ) -> None:
