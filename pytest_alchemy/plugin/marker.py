@@ -6,7 +6,7 @@ It is imported when the first marked test is met, and by runs with scopes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
@@ -50,7 +50,7 @@ class MarkerOptions:
         self.profile: Final = profile
         self.live: Final = live
         self.keep: Final = keep
-        self.teardown_timeout: Final = teardown_timeout
+        self.teardown_timeout: Final = None if teardown_timeout is None else float(teardown_timeout)
 
 
 def prepare_items(
@@ -93,6 +93,9 @@ def settings_for(node: Node | None, options: Options) -> Settings:
     Return the settings of the scopes of *node*: its markers over the run's options; None stands for the run.
 
     Equal choices give the same object. ``live`` is true only where the run itself is live.
+
+    Raises:
+        pytest.UsageError: A marker that was added after the collection says what it cannot.
     """
     return _merge(options, () if node is None else tuple(_said(node).items()))
 
@@ -101,6 +104,7 @@ def settings_for(node: Node | None, options: Options) -> Settings:
 def _merge(options: Options, said: tuple[tuple[str, Any], ...]) -> Settings:
     from pytest_alchemy.settings import Settings
 
+    _refuse(list(_wrong_keywords(dict(said))))
     marker = MarkerOptions(**dict(said))
     return Settings(
         app=marker.app or options.app,
@@ -203,10 +207,8 @@ def _said(node: Node) -> dict[str, Any]:
         said |= {keyword: value for keyword, value in mark.kwargs.items() if keyword not in said}
     if not said:
         return said
-    if "teardown_timeout" in said:
-        said["teardown_timeout"] = float(said["teardown_timeout"])
     # In one order, so that equal choices are equal, wherever each of them was made.
-    return {keyword: said[keyword] for keyword in _CHECKS if keyword in said}
+    return {keyword: said[keyword] for keyword in _CHECKS if keyword in said} | said
 
 
 def _marks(node: Node) -> Iterator[tuple[Node, pytest.Mark]]:
@@ -254,7 +256,11 @@ def _refuse(problems: Sequence[str]) -> None:
 def _wrong(mark: pytest.Mark) -> Iterator[str]:
     if mark.args:
         yield f"positional argument {mark.args[0]!r}. The marker takes keywords only: {_KEYWORDS}"
-    for keyword, value in mark.kwargs.items():
+    yield from _wrong_keywords(mark.kwargs)
+
+
+def _wrong_keywords(said: Mapping[str, Any]) -> Iterator[str]:
+    for keyword, value in said.items():
         if keyword not in _CHECKS:
             yield f"unknown keyword {keyword!r}.{_meant(keyword, _CHECKS)} The keywords are: {_KEYWORDS}"
         elif reason := _CHECKS[keyword](value):

@@ -14,6 +14,7 @@ from pytest_alchemy.plugin.marker import (
     settings_for,
 )
 from pytest_alchemy.plugin.options import Options
+from tests.support.world import World
 
 KEYWORDS = "stage, destroy, app, profile, live, keep, teardown_timeout"
 NAMES = "Use 1 to 100 letters, digits, '-', '_' or '.', starting with a letter or a digit."
@@ -320,6 +321,43 @@ MANY_PROBLEMS = [
         f"The marker takes keywords only: {KEYWORDS}"
     ),
 ]
+
+
+def test_a_wrong_marker_that_is_added_while_the_tests_run_fails_its_test(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from kinds import File
+
+        @pytest.fixture
+        def marked(request):
+            request.applymarker(pytest.mark.alchemy(**request.param))
+
+        @pytest.mark.parametrize(
+            "marked",
+            [{"kep": "never"}, {"keep": "nver"}, {"teardown_timeout": -1}, {"teardown_timeout": 5}],
+            indirect=True,
+        )
+        def test_it(marked, alchemy_scope):
+            alchemy_scope.create(File("file"))
+        """
+    )
+
+    result = world.run()
+
+    result.assert_outcomes(errors=3, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E*1 problem with @pytest.mark.alchemy:",
+            "E*  unknown keyword 'kep'. Did you mean 'keep'? *",
+            "E*  keep='nver' is not one of: never, failed, always. Did you mean 'never'?",
+            "E*  teardown_timeout=-1 is not a number of seconds above 0.",
+        ]
+    )
+    assert world.log == ["create file", "destroy file"]
+    assert world.left == []
 
 
 def test_every_wrong_marker_is_listed_once_and_nothing_runs(pytester: pytest.Pytester) -> None:
