@@ -31,7 +31,7 @@ venv: $(READY)
 $(READY): pyproject.toml
 	@python="$(PYTHON)"; \
 	if [ -z "$$python" ]; then \
-	    for each in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	    for each in python3 python3.15 python3.14 python3.13 python3.12 python3.11 python; do \
 	        if $$each -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	            python=$$each; break; \
 	        fi; \

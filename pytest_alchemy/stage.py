@@ -221,9 +221,8 @@ class Stage:
             return False
         before = self.program.kinds.get((self.settings.app, kind.name))
         self.program.know(self.settings.app, kind)
-        if (
-            before is not None
-        ):  # each call of a test may define it anew, and not all of them are to stay
+        # Each call of a test may define it anew, and not all of them are to stay.
+        if before is not None:
             self._known.discard(before)
             self._recorded.discard(before)
             self._namers.pop(before, None)

@@ -53,9 +53,8 @@ class Turns:
     def end(self) -> None:
         """Give the turn back, and wake whoever waits for it."""
         self.busy = False
-        if (
-            self._waiting is not None
-        ):  # looked at last: whoever waits has looked whether it is busy last
+        # Looked at last, as whoever waits looks last whether it is busy.
+        if self._waiting is not None:
             with _lock:
                 waiting, self._waiting = self._waiting, None
             if waiting is not None:

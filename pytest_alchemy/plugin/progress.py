@@ -26,9 +26,8 @@ def teller(config: pytest.Config) -> Progress:
 
     def tell(*how_far: *tuple[str, int, int, float, str]) -> None:
         if threading.current_thread() is threading.main_thread():
-            with suppress(
-                Exception
-            ):  # it may be called in the midst of anything, and nobody waits for it
+            # It may be called in the midst of anything, and nobody waits for it.
+            with suppress(Exception):
                 say(config, _line(*how_far))
 
     return tell

@@ -127,9 +127,8 @@ class TestScope:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + BODY_GRACE
         while self._cancel is not None and loop.time() < give_up:  # noqa: ASYNC110 # see below
-            await asyncio.sleep(
-                0.01
-            )  # the body may end in another loop, whose events this one cannot await
+            # The body may end in another loop, whose events this one cannot await.
+            await asyncio.sleep(0.01)
 
     def _refuse_inside_body(self) -> None:
         """

@@ -149,11 +149,12 @@ def default_profile(otherwise: str | None = None) -> str:
 def _phase(said: Phase | None, commanded: Phase | None) -> Phase:
     if commanded is None:
         return said or "up"
+    # `up` is what a program says that means nothing special.
     if said not in (
         None,
         "up",
         commanded,
-    ):  # `up` is what a program says that means nothing special
+    ):
         raise ContradictionError("phase", commanded, str(said))
     return commanded
 

@@ -235,9 +235,8 @@ class RecordedScope(Scope):
         """Recall those of *candidates* that nothing else needs; what cannot be loaded needs what it needs, too."""
         lost: list[DestroyError] = []
         while True:
-            free = plan.undeclared(
-                candidates, dict(self.recorded.needs)
-            )  # others declare meanwhile
+            # A copy: others declare meanwhile.
+            free = plan.undeclared(candidates, dict(self.recorded.needs))
             things, missing = self._recall_all(free)
             lost += missing
             for number in free - {thing.seq for thing in things}:

@@ -89,9 +89,8 @@ def _speaker() -> Callable[..., None]:
     os.dup2(2, 1)
 
     def say(**line: object) -> None:
-        with suppress(
-            OSError
-        ):  # nobody listens any more, or the disk is full, but the work goes on
+        # Nobody listens any more, or the disk is full, but the work goes on.
+        with suppress(OSError):
             # ASCII, whatever stands in a user's error.
             print(json.dumps(line), file=out, flush=True)
 

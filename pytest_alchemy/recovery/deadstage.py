@@ -201,9 +201,8 @@ class DeadStage:
         self._books = [self._open(lineage, book) for lineage, book in state.books.items()]
         things: list[Owned] = []
         findings: list[Finding] = []
-        doubtful: set[Owned] = (
-            set()
-        )  # perhaps destroying it ended the process that tried: so it goes last
+        # Perhaps destroying it ended the process that tried: so it goes last.
+        doubtful: set[Owned] = set()
         for book, live in _in_order(self._books):
             thing, finding = self._recall(book, live)
             if finding is not None:

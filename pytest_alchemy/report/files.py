@@ -19,9 +19,8 @@ from pytest_alchemy.report.page import as_html
 
 try:
     import fcntl
-except (
-    ImportError
-):  # Windows: two processes that write one report at the same time may lose one's part
+except ImportError:
+    # Windows: two processes that write one report at the same time may lose one's part.
     fcntl = None  # type: ignore[assignment]
 
 JSON: Final = "leaks.json"

@@ -29,9 +29,8 @@ else:
 
 # Without O_CLOEXEC: every descriptor that Python opens is closed in programs it starts.
 NO_LINK: Final[int] = getattr(_system, "O_NOFOLLOW", 0)
-NO_WAIT: Final[int] = getattr(
-    _system, "O_NONBLOCK", 0
-)  # opening a pipe must not wait for its other end
+# Opening a pipe must not wait for its other end.
+NO_WAIT: Final[int] = getattr(_system, "O_NONBLOCK", 0)
 BINARY: Final[int] = getattr(_system, "O_BINARY", 0)
 
 _NO_LOCKS = frozenset((errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP))

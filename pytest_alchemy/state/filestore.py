@@ -226,9 +226,8 @@ class FileStore:
                 self._check(lease)
                 journal = self._writable(lease)
             try:
-                return journal.append(
-                    record
-                )  # outside, so that several threads share one flush of the disk
+                # Outside, so that several threads share one flush of the disk.
+                return journal.append(record)
             except JournalWriteError:
                 with self._guard:
                     if self._journal is journal:

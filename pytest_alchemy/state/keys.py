@@ -127,9 +127,8 @@ def _make(folder: str, path: str) -> None:
     key = os.urandom(_SIZE)
     _write_new(draft, key)
     try:
-        disk.link(
-            draft, path
-        )  # unlike a rename, a link never replaces what another process put there
+        # Unlike a rename, a link never replaces what another process put there.
+        disk.link(draft, path)
     except FileExistsError:
         pass
     except OSError:  # a file system without links

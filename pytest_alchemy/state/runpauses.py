@@ -54,9 +54,8 @@ class RunPauses(Pauses):
         with suppress(OSError, AlchemyError):  # the pause holds in this process at least
             self._root.make_stage(self._app, self._stage)
             file = self._file(provider)
-            draft = (
-                f"{file}-{disk.getpid()}"  # nobody is to see it with the time at which it was made
-            )
+            # Nobody is to see it with the time at which it was made.
+            draft = f"{file}-{disk.getpid()}"
             disk.close(open_regular(draft, os.O_WRONLY | os.O_CREAT))
             until = clock.monotonic() + seconds
             disk.utime(draft, (until, until))

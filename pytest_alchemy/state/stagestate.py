@@ -127,9 +127,8 @@ def publish(store: StateStore, state: StageState) -> None:
         StateChangedError: Somebody else wrote meanwhile: load the stage again.
     """
     sheets = _sheets(state)
-    for place in sorted(
-        {*sheets, *state.documents}, reverse=True
-    ):  # inner ones first: their folders go with them
+    # Inner ones first: their folders go with them.
+    for place in sorted({*sheets, *state.documents}, reverse=True):
         before = state.documents.get(place)
         if place in sheets:
             after = _document(state, place, sheets[place], before)

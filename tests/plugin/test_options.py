@@ -307,7 +307,8 @@ def test_a_wrong_choice_on_the_command_line_is_refused_by_the_parser(
         options(pytester, "--alchemy-leaks=fial")
 
     message = str(caught.value).replace("'", "")
-    assert "argument --alchemy-leaks: invalid choice: fial (choose from fail, warn, off)" in message
+    assert "argument --alchemy-leaks: invalid choice: fial" in message
+    assert "(choose from fail, warn, off)" in message
 
 
 def test_a_wrong_value_ends_the_run_before_any_test(pytester: pytest.Pytester) -> None:

@@ -40,9 +40,8 @@ def transport_for(account: FakeAccount) -> Transport:
     def answer(request: httpx.Request) -> httpx.Response:
         nonlocal answered
         answered += 1
-        if (
-            answered % _MOST_CALLS == 0
-        ):  # the router remembers every call, and the account has its own list
+        # The router remembers every call, and the account has its own list.
+        if answered % _MOST_CALLS == 0:
             router.calls.clear()
             route.calls.clear()
         return to_httpx(account.handle(from_httpx(request)))

@@ -106,9 +106,8 @@ class Storage:
     def remove_strays(self, known: Callable[[Storage], Iterable[str]]) -> None:
         """Remove the files of databases that a killed process had begun to make or to delete."""
         if self.path is not None:
-            with self.transaction(
-                writes=True
-            ):  # a file made by an unfinished request is behind its lock
+            # A file made by an unfinished request is behind its lock.
+            with self.transaction(writes=True):
                 self.databases.keep_only(set(known(self)))
 
     def close(self) -> None:

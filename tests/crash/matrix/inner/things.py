@@ -122,9 +122,8 @@ def spawn(*command: str, **variables: str) -> int:
     marker = _read(f"{HERE}/marker")
     env = {"PATH": "/usr/bin:/bin", "MATRIX_RUN": marker, **variables}
     pid = posix.posix_spawn(command[0], command, env, file_actions=_QUIET, setsid=True)
-    while pid not in running(
-        "MATRIX_RUN", marker
-    ):  # its environment cannot be read while it starts
+    # Its environment cannot be read while it starts.
+    while pid not in running("MATRIX_RUN", marker):
         time.sleep(0.001)
     return pid
 
