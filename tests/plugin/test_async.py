@@ -234,10 +234,12 @@ def test_what_starts_a_loop_of_its_own_is_destroyed_without_that_of_the_test(
         from kinds import AsyncFile, File
 
         def run_alone(coroutine):
+            loop = asyncio.new_event_loop()  # unlike asyncio.run it takes the loop from nobody
             try:
-                asyncio.run(coroutine)
+                loop.run_until_complete(coroutine)
             finally:
                 coroutine.close()
+                loop.close()
 
         class Blocking(File):
             def create(self):
