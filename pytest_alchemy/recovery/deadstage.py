@@ -262,8 +262,10 @@ class DeadStage:
     def _open(self, lineage: str, book: Book) -> _Book:
         header = book.header
         run = Run(header.run, header.expires) if header.run else None
+        said = header.settings | self._changed
+        known = {name: said[name] for name in Settings.__struct_fields__ if name in said}
         stage = Stage(
-            Settings(**(header.settings | self._changed)),
+            Settings(**known),  # a newer version may have said more
             header.stage,
             run,
             Program(folder=header.folder, diary=self._past),

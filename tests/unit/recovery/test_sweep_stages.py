@@ -264,6 +264,17 @@ def test_what_can_be_told_nowhere_is_destroyed_all_the_same(graveyard: Graveyard
     assert graveyard.left == []
 
 
+def test_what_a_newer_version_chose_for_its_stage_keeps_nothing_from_being_destroyed(
+    graveyard: Graveyard,
+) -> None:
+    graveyard.bury("cart", settings={"app": "shop", "stage": "test", "region": "eu"})
+
+    [outcome] = swept(graveyard)
+
+    assert outcome.what == "destroyed"
+    assert graveyard.left == []
+
+
 def test_a_kind_that_cannot_be_imported_is_left(graveyard: Graveyard) -> None:
     graveyard.bury("a")
     graveyard.kinds.unlink()
