@@ -102,6 +102,8 @@ class TestScope:
 
     def net(self) -> None:
         """Destroy what nothing else did, without the test's loop; quiet if there is nothing."""
+        if self.companion is not None:
+            del self.item.stash[TEST_SCOPE]  # which lives as long as the run
         if self.scope.close_if_empty():
             self.session.scope_over(self.scope, Outcome())
             return

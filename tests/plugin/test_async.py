@@ -587,3 +587,39 @@ def test_a_broken_loop_does_not_keep_a_scope_from_ending(
     ]
     assert world.left == []
     assert not world.state.exists()
+
+
+def test_nothing_of_a_scope_is_kept_when_its_test_is_over(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makeconftest(
+        """
+        import gc
+
+        def pytest_sessionfinish():
+            from pytest_alchemy.scope import Scope
+
+            gc.collect()
+            print("scopes:", sum(isinstance(each, Scope) for each in gc.get_objects()))
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+        from kinds import AsyncFile, File
+
+        @pytest.mark.asyncio
+        @pytest.mark.parametrize("number", range(3))
+        async def test_async(alchemy_scope, number):
+            await AsyncFile("it")
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_plain(alchemy_scope, number):
+            alchemy_scope.create(File("it"))
+        """
+    )
+
+    result = world.run_apart("-s", plugins=ASYNCIO)
+
+    result.assert_outcomes(passed=6)
+    result.stdout.fnmatch_lines(["*scopes: 0"])
