@@ -242,7 +242,7 @@ class Session:
         """
         Destroy what is left at the end of the process and give up its stages; only the first call does anything.
 
-        A forked child that comes this far (its test raised in it) leaves everything to its parent.
+        A forked child that comes this far (its test raised in it) leaves to its parent what that has.
         """
         if self._finished or self._process is not forks.process:
             return
@@ -284,7 +284,15 @@ class Session:
         with suppress(ReportFileError):  # nobody is left to be told
             write(self.book, self.options.report, origin, started=self._started)
 
+    def _begin_anew(self) -> None:
+        """Be a run of its own in a forked child that runs tests itself (pytest-forked): the rest is its parent's."""
+        self._process, self.run = forks.process, new_run(LIFETIME)
+        self._stages = Stages(self.options, self.run, self.worker, self.program)
+        self._open = {}
+
     def _scope(self, settings: Settings, name: str, worker: str | None = None) -> Scope:
+        if self._process is not forks.process:
+            self._begin_anew()
         stage = self._stages.stage(settings, worker)
         attempt = self._attempts.get((stage.name, name), 0) + 1
         self._attempts[stage.name, name] = attempt

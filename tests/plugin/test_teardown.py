@@ -564,6 +564,52 @@ def test_a_forked_child_that_raises_destroys_nothing_of_its_parent(
     result.stdout.fnmatch_lines(["5 created, 5 destroyed, 0 leaked in shop/test-*"])
 
 
+FORKED = """
+import os
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    "Run each test in a child of its own, as pytest-forked does."
+    if (child := os.fork()) == 0:
+        reports = runtestprotocol(item, log=False, nextitem=None)
+        os._exit(sum(report.failed for report in reports))
+    _, status = os.waitpid(child, 0)
+    assert status == 0, "it failed in its child"
+    return True
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_tests_that_run_in_forked_children_end_their_scopes_there(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makeconftest(FORKED)
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+        from kinds import File, log
+
+        class Mine(File):
+            maker: int
+
+            def destroy(self):
+                super().destroy()
+                log("by", "itself" if os.getpid() == self.maker else "another")
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_one(alchemy_scope, number):
+            alchemy_scope.create(Mine(f"file{number}", maker=os.getpid()))
+        """
+    )
+
+    result = world.run_apart()
+
+    assert result.ret == 0
+    assert world.log.count("by itself") == 3
+    assert world.left == []
+
+
 def test_a_destroy_that_raises_an_exit_is_a_leak_and_the_rest_goes(
     pytester: pytest.Pytester, world: World
 ) -> None:
