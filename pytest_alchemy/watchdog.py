@@ -209,8 +209,10 @@ class Reaper:
         sys.path.insert(0, self._package)
         if self._is_replaced():
             _forget_engine()
-        from pytest_alchemy.recovery.__main__ import main
+        from pytest_alchemy.recovery.__main__ import main, run
 
+        if hasattr(os, "fork"):
+            run(self._lock_patience, folder)
         return main(self._lock_patience, folder)
 
     def _is_replaced(self) -> bool:

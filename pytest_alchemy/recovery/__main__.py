@@ -8,12 +8,13 @@ load as they did there.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pytest_alchemy import clock
 from pytest_alchemy.errors import AlchemyError, StageLockedError
@@ -41,6 +42,20 @@ def main(timeout: str, folder: str, forget: str = "") -> int:
     except AlchemyError as error:
         say(what="unrecoverable", reason=str(error))
     return 0
+
+
+def run(*words: str) -> NoReturn:
+    """Run the program and end the process, whatever threads the modules of the dead one have started in it."""
+    code = 1
+    try:
+        code = main(*words)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    atexit._run_exitfuncs()
+    with suppress(Exception):  # they may be on a full disk, or a user's own
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _reap(folder: Path, timeout: float, say: Callable[..., None], *, forget: bool) -> None:
@@ -98,4 +113,4 @@ def _speaker() -> Callable[..., None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    run(*sys.argv[1:])

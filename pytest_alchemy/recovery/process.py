@@ -38,7 +38,7 @@ _TRACKERS = (
 
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from pytest_alchemy.recovery.__main__ import main; sys.exit(main(*sys.argv[2:]))"
+    "from pytest_alchemy.recovery.__main__ import run; run(*sys.argv[2:])"
 )
 _PACKAGE = Path(__file__).resolve().parents[2]
 _FOLDERS = (

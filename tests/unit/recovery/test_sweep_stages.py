@@ -275,6 +275,19 @@ def test_what_a_newer_version_chose_for_its_stage_keeps_nothing_from_being_destr
     assert graveyard.left == []
 
 
+def test_a_thread_that_a_module_starts_keeps_no_process_of_ours_alive(graveyard: Graveyard) -> None:
+    graveyard.bury("cart")
+    thread = "\nimport threading\nthreading.Thread(target=threading.Event().wait).start()\n"
+    ended = '\nimport atexit\natexit.register((HERE / "ended").touch)\n'
+    graveyard.kinds.write_text(KINDS + thread + ended)
+
+    [outcome] = swept(graveyard)
+
+    assert outcome.what == "destroyed"
+    assert graveyard.left == []
+    assert (graveyard.path / "ended").exists()
+
+
 def test_a_kind_that_cannot_be_imported_is_left(graveyard: Graveyard) -> None:
     graveyard.bury("a")
     graveyard.kinds.unlink()
