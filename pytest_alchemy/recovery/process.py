@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import msgspec
 
@@ -107,8 +108,7 @@ class Watch:
         self._input: int | None = None
         self._left: set[Path] = set()
         self._lock = threading.Lock()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
+        _watches.add(self)
 
     def guard(self, folder: Path, *, shared: bool = False) -> None:
         """
@@ -187,3 +187,16 @@ class Watch:
         self._close_input()
         if process is not None:
             process.returncode = 0  # it is the parent's child
+
+
+_watches: WeakSet[Watch] = WeakSet()
+"""Every watch of this process: a forked child has none of them."""
+
+
+def _leave_to_parent() -> None:
+    for watch in list(_watches):
+        watch._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)

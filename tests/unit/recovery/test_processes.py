@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -61,9 +63,18 @@ def test_no_process_is_not_there() -> None:
     assert not is_there(0, clock.now())
 
 
-def test_a_system_that_cannot_fork_lets_processes_be_watched(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delattr(os, "register_at_fork")
+def test_a_system_that_cannot_fork_lets_processes_be_watched() -> None:
+    program = "import os; del os.register_at_fork; from pytest_alchemy.recovery.process import Watch; Watch().end()"
 
-    Watch().end()
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_a_watch_that_is_over_stays_in_no_list_of_the_process() -> None:
+    watch = Watch()
+    known = weakref.ref(watch)
+
+    watch.end()
+    del watch
+    gc.collect()
+
+    assert known() is None
