@@ -41,6 +41,8 @@ class Stages:
     def __init__(self, options: Options, run: Run, worker: str, program: Program) -> None:
         self._options, self._run, self._worker, self._program = options, run, worker, program
         self._stages: dict[tuple[Any, ...], tuple[Stage, StageFiles]] = {}
+        # Those of one name, which differ in their credentials, lie in one folder.
+        self._files: dict[tuple[str, str], StageFiles] = {}
         self._account: str | None = None
         self._pauses = Pauses()
         if worker != "main":
@@ -57,8 +59,11 @@ class Stages:
         key = (settings.app, settings.stage, settings.profile, settings.live, worker)
         if key not in self._stages:
             shared = worker == RUN and self._worker != "main"
-            files = StageFiles(self._options.root, self._worker, shared=shared)
             name = f"{settings.stage}-{worker}-{self._run.id}"
+            if (settings.app, name) not in self._files:
+                made = StageFiles(self._options.root, self._worker, shared=shared)
+                self._files[settings.app, name] = made
+            files = self._files[settings.app, name]
             plain = replace(settings, keep="never", teardown_timeout=None)
             opened = partial(self._open, files, shared)
             stage = Stage(
@@ -94,9 +99,10 @@ class Stages:
             keep: Stages in which something stays: it was asked for, or could not be destroyed.
             unfinished: Stages in which there was no time to destroy everything: the watchdog goes on there.
         """
-        for stage, files in self._stages.values():
-            files.end(clean=stage not in keep and stage not in unfinished)
-            if files.folder is not None and stage not in unfinished and not files.shared:
+        for files in self._files.values():
+            inside = {stage for stage, its in self._stages.values() if its is files}
+            files.end(clean=inside.isdisjoint(keep | unfinished))
+            if files.folder is not None and inside.isdisjoint(unfinished) and not files.shared:
                 self._watch.done(files.folder)
         self._watch.end()
 
@@ -106,6 +112,6 @@ class Stages:
         try:
             self._watch.guard(files.folder, shared=shared)
         except BaseException:  # no more processes, say: nothing has been made yet
-            files.end(clean=True)
+            files.take_back(journal)
             raise
         return journal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,37 +22,58 @@ class StageFiles:
 
     Args:
         root: The folder of all stages.
-        name: Name of this process's journal in the stage: the xdist worker's id, or ``main``.
+        name: Name of this process's journal in the stage: the xdist worker's id, or ``main``. It may have several
+            there, for tests that use different credentials.
         shared: True if other processes record in the stage as well: then the lock is this process's own, and the
             files stay for whoever ends the stage.
     """
 
     def __init__(self, root: Path, name: str, *, shared: bool = False) -> None:
         self._root, self._name, self.shared = Root(root), name, shared
-        self._journal: FileJournal | None = None
+        self._journals: list[FileJournal] = []
         self._lock: StageLock | None = None
+        self._opening = threading.Lock()
         self.folder: Path | None = None
 
     def open(self, header: StageOpened) -> FileJournal:
         """
-        Take the stage's lock and open this process's journal in it.
+        Take the stage's lock, unless this process has it already, and open a journal in it.
 
         Raises:
             StageLockedError: Another process owns the stage.
             AlchemyError: The files cannot be made; the message names the file and the reason.
         """
-        lock = f"{LOCK}-{self._name}" if self.shared else LOCK
-        holder = Holder.this_process()
-        self.folder, self._lock = self._root.hold_stage(header.app, header.stage, holder, lock=lock)
-        path = self.folder / JOURNALS / f"{self._name}.jsonl"
-        try:
-            self._journal = FileJournal.open(
-                path, header, key=user_key(), durable=not header.ephemeral
-            )
-        except BaseException:
-            self._root.remove_if_empty(self.folder, lock=self._lock)
-            raise
-        return self._journal
+        with self._opening:
+            if self._lock is None:
+                lock = f"{LOCK}-{self._name}" if self.shared else LOCK
+                self.folder, self._lock = self._root.hold_stage(
+                    header.app, header.stage, Holder.this_process(), lock=lock
+                )
+            assert self.folder is not None
+            number = f"-{len(self._journals) + 1}" if self._journals else ""
+            path = self.folder / JOURNALS / f"{self._name}{number}.jsonl"
+            try:
+                journal = FileJournal.open(
+                    path, header, key=user_key(), durable=not header.ephemeral
+                )
+            except BaseException:
+                self._leave_if_unused()
+                raise
+            self._journals.append(journal)
+            return journal
+
+    def take_back(self, journal: FileJournal) -> None:
+        """Undo `open`, which opened *journal* last: nothing was recorded in it."""
+        with self._opening:
+            self._journals.remove(journal)
+            journal.close()
+            journal.path.unlink()
+            self._leave_if_unused()
+
+    def _leave_if_unused(self) -> None:
+        if not self._journals and self.folder is not None:
+            lock, self._lock = self._lock, None
+            self._root.remove_if_empty(self.folder, lock=lock)
 
     def end(self, *, clean: bool) -> None:
         """
@@ -60,17 +82,18 @@ class StageFiles:
         Args:
             clean: True if nothing is left: then the files go too. Otherwise they stay for whoever cleans up.
         """
-        journal, lock, folder = self._journal, self._lock, self.folder
-        self._journal = self._lock = None
-        if journal is None or lock is None or folder is None:
+        journals, lock, folder = self._journals, self._lock, self.folder
+        self._journals, self._lock = [], None
+        if not journals or lock is None or folder is None:
             return
-        journal.close()
+        for journal in journals:
+            journal.close()
         if not clean and not self.shared:
             _show_kept(folder)
         if self.shared:
             lock.release(remove=True)
         elif clean:
-            self._root.remove_if_empty(folder, journals=[journal.path], lock=lock)
+            self._root.remove_if_empty(folder, journals=[each.path for each in journals], lock=lock)
         else:
             lock.release()
 

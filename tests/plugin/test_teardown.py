@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from pytest_alchemy import clock
 from tests.support.world import World, section
 
 
@@ -518,6 +519,44 @@ def test_a_run_that_leaves_anything_never_ends_with_exit_code_0(
     result = world.run_apart("--alchemy-leaks=fail")
 
     assert result.ret == code
+
+
+@pytest.mark.parametrize("end", ["clean", "killed", "kept"])
+def test_tests_with_credentials_of_their_own_share_the_stage_of_a_run(
+    pytester: pytest.Pytester, world: World, end: str
+) -> None:
+    pytester.makepyfile(
+        f"""
+        import os, signal, time
+        import pytest
+        from kinds import File
+
+        @pytest.mark.alchemy(keep="{"always" if end == "kept" else "never"}")
+        def test_default(alchemy_scope, alchemy_module):
+            alchemy_module.create(File("shared"))
+            alchemy_scope.create(File("default"))
+
+        @pytest.mark.alchemy(profile="other")
+        def test_other(alchemy_scope):
+            alchemy_scope.create(File("other"))
+            assert alchemy_scope.stage.startswith("test-main-")
+            if {end == "killed"}:
+                os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+
+    result = world.run_apart()
+
+    if end == "killed":
+        give_up = clock.monotonic() + 60
+        while world.state.exists():
+            assert clock.monotonic() < give_up, "what is left is not destroyed"
+            clock.pause(0.05)
+    else:
+        result.assert_outcomes(passed=2)
+    assert {"create other", "destroy other", "destroy shared"} <= set(world.log)
+    assert world.left == (["default"] if end == "kept" else [])
+    assert world.state.exists() == (end == "kept")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
