@@ -339,7 +339,11 @@ def _is_somebody_elses(entry: Entry, error: BaseException) -> bool:
 
     In a test's stage nobody else has such names, and a kind with ``read`` was looked for before it was created.
     """
-    if entry.scope.root.run is not None or "read" in entry.kind.hooks or not is_taken(error):
+    if (
+        entry.scope.root.run is not None
+        or "read" in entry.kind.hooks
+        or not is_taken(error, entry.name)
+    ):
         return False
     if entry.failed_inside:  # it may have been a child's name that was taken
         return False

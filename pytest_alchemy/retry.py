@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC
 from typing import Any
@@ -18,6 +18,12 @@ GONE = frozenset({404, 410})
 
 TAKEN = frozenset({409, 412})
 """HTTP statuses that refuse a create because of what exists already (RFC 9110 section 15.5.10, section 13.1.2)."""
+
+DUPLICATES = frozenset({"42P04", "42P06", "42P07", "42710"})
+"""
+Codes by which PostgreSQL refuses a create because of what exists already: a database, a schema, a table, or a role and
+other objects (PostgreSQL manual, appendix A).
+"""
 
 # Errors of the program itself: the same call cannot work later.
 _MISTAKES = (TypeError, AttributeError, NameError, AssertionError, NotImplementedError, SyntaxError)
@@ -71,9 +77,25 @@ def advise(error: BaseException, *, now: float) -> Advice:
     return Advice(again=True, wait=wait, throttled=status == 429, answered=True)
 
 
-def is_taken(error: BaseException) -> bool:
-    """Tell whether *error*, or what caused it, refuses a create because of what exists already."""
-    return _answer_behind(error)[1] in TAKEN
+def is_taken(error: BaseException, name: str) -> bool:
+    """
+    Tell whether *error*, or what caused it, refuses a create because of what exists already.
+
+    Args:
+        error: What a create raised.
+        name: What it was to create. The error of a file or of a database has to tell of that very name, as other things
+            may be in its way.
+    """
+    if _answer_behind(error)[1] in TAKEN:
+        return True
+    return any(_is_duplicate(each) and name in str(each) for each in _causes(error))
+
+
+def _is_duplicate(error: BaseException) -> bool:
+    return (
+        isinstance(error, FileExistsError)
+        or getattr(error, "sqlstate", getattr(error, "pgcode", None)) in DUPLICATES
+    )
 
 
 def backoff(attempt: int, *, base: float = 0.5, cap: float = 30.0) -> float:
@@ -101,13 +123,21 @@ def backoff(attempt: int, *, base: float = 0.5, cap: float = 30.0) -> float:
 
 def _answer_behind(error: BaseException) -> tuple[BaseException, int | None]:
     """Return *error*, or the first of its causes that carries an HTTP status, with that status; None if none does."""
-    cause = error
-    for _ in range(5):
+    for cause in _causes(error):
         status = status_of(cause)
-        if status is not None or cause.__cause__ is None:
+        if status is not None:
             return cause, status
-        cause = cause.__cause__
     return error, None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield *error* and what caused it, five at most."""
+    cause: BaseException | None = error
+    for _ in range(5):
+        if cause is None:
+            return
+        yield cause
+        cause = cause.__cause__
 
 
 def status_of(error: BaseException) -> int | None:

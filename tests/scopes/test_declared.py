@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
 import shutil
 from collections.abc import Callable, Iterator
@@ -138,6 +139,16 @@ class Wrapped(Blind, kind="wrapped"):
             super().create()
         except Conflict as conflict:
             raise RuntimeError("it could not be made") from conflict
+
+
+class Folder(Blind, kind="folder"):
+    """It is on a disk."""
+
+    def create(self) -> None:
+        try:
+            super().create()
+        except Conflict:
+            raise FileExistsError(errno.EEXIST, "File exists", f"/things/{self.name}") from None
 
 
 def deploy_blocking(*resources: Resource, **options: Any) -> list[Any]:
@@ -363,19 +374,19 @@ def test_a_create_that_failed_is_made_again_under_its_name(world: World, deploy:
     assert world.alive == {made.name: 1}
 
 
-@pytest.mark.parametrize("blind", [Blind, Wrapped])
+@pytest.mark.parametrize("blind", [Blind, Wrapped, Folder])
 def test_what_has_the_name_of_a_refused_create_is_not_ours_although_nobody_can_look(
     world: World, deploy: Deploy, blind: type[Any]
 ) -> None:
     world.broken = {"taken a"}
     refused = blind("a")
-    with pytest.raises((Conflict, RuntimeError)) as caught:
+    with pytest.raises((Conflict, RuntimeError, FileExistsError)) as caught:
         deploy(refused)
     name = refused.name
     world.alive[name] = "somebody else's"
     assert caught.value.__notes__[1] == f"{name} exists already and is not ours: it is not recorded"
 
-    with pytest.raises((Conflict, RuntimeError)):
+    with pytest.raises((Conflict, RuntimeError, FileExistsError)):
         deploy(blind("a"))
     deploy(Thing("b"))
 

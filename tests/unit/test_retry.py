@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,8 +57,31 @@ def test_a_create_that_is_refused_because_of_what_exists_is_told_apart(
     error, wrapping = httpx_error(status), RuntimeError("it could not be made")
     wrapping.__cause__ = error
 
-    assert (is_taken(error), is_taken(wrapping)) == (taken, taken)
-    assert not is_taken(RuntimeError("no answer at all"))
+    assert (is_taken(error, "a"), is_taken(wrapping, "a")) == (taken, taken)
+    assert not is_taken(RuntimeError("no answer at all for a"), "a")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileExistsError(17, "File exists", "/things/alt-shop-a"),
+        psycopg.errors.DuplicateDatabase('database "alt-shop-a" already exists'),
+        psycopg.errors.DuplicateObject('role "alt-shop-a" already exists'),
+    ],
+)
+def test_a_file_or_a_database_is_in_the_way_of_a_create_of_its_own_name_alone(
+    error: Exception,
+) -> None:
+    assert is_taken(error, "alt-shop-a")
+    assert not is_taken(error, "alt-shop-b")
+
+
+def test_what_is_missing_is_not_in_the_way() -> None:
+    for error in (
+        FileNotFoundError(2, "No such file", "/a"),
+        psycopg.errors.UndefinedTable('relation "a" does not exist'),
+    ):
+        assert not is_taken(error, "a")
 
 
 @pytest.mark.parametrize("status", [404, 410])
