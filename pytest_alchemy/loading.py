@@ -79,19 +79,24 @@ def _find(module: str, file: str, qualname: str) -> Any:
 
 def _import(module: str, file: str) -> ModuleType:
     """Import *module* by its name if that is the recorded *file*, else from the file."""
-    if module == "__main__":
-        running = sys.modules["__main__"]
-        if _same(getattr(running, "__file__", None), file):
-            return running
-    else:
+    running = sys.modules["__main__"]
+    if _same(getattr(running, "__file__", None), file):
+        return running
+    if module != "__main__":
+        token = _loading.set(True)
         try:
             found = importlib.import_module(module)
         except ImportError:
             if not file:
                 raise
+        except _Enough:  # it was taken back; what it defines up to there is in its file
+            if not file:
+                raise ImportError(f"{module} begins to work when it is imported") from None
         else:
             if not file or _same(getattr(found, "__file__", None), file):
                 return found
+        finally:
+            _loading.reset(token)
     return _import_file(module, file)
 
 

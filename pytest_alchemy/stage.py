@@ -289,9 +289,14 @@ class Stage:
 
 def kind_seen(kind: Kind) -> KindSeen:
     """Return where *kind* can be imported from."""
+    module = kind.cls.__module__
+    if (
+        module == "__main__"
+    ):  # with `python -m` it has a name by which others can import it, and its package
+        module = getattr(getattr(kind.module, "__spec__", None), "name", module)
     return KindSeen(
         kind=kind.name,
-        module=kind.cls.__module__,
+        module=module,
         file=kind.file,
         qualname=kind.cls.__qualname__,
         importable=kind.importable,

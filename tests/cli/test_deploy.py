@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -577,3 +578,53 @@ def test_the_state_is_copied_where_the_program_works(project: Project) -> None:
 
     root = project.path / "infra" / ".alchemy"
     assert len(backups_of(root / "shop" / "pr-7")) == 1
+
+
+DEPLOYING = """
+from kinds import Fixed
+from pytest_alchemy import alchemy
+
+
+class Own(Fixed):
+    pass
+
+
+with alchemy("shop", stage="prod") as app:
+    app.create(Own("a"))
+    app.create(Fixed("b"))
+"""
+
+
+def test_a_module_that_deploys_when_it_is_imported_deploys_nothing_for_another_command(
+    project: Project,
+) -> None:
+    (project.path / "service.py").write_text(DEPLOYING)
+    call = [sys.executable, "-c", "import service"]
+    subprocess.run(call, cwd=project.path, check=True, timeout=60)
+    project.took()
+    with (project.path / "service.py").open("a") as module:
+        module.write("    app.create(Fixed('c'))\n")
+
+    checked = project.run("state", "check")
+    destroyed = project.run("destroy", "--stage=prod", "--force")
+
+    assert (checked.returncode, checked.stdout) == (0, "")
+    assert destroyed.returncode == 0, destroyed.stdout
+    assert project.took() == ["read a", "read b", "destroy b", "destroy a"]
+    assert project.left == []
+
+
+def test_what_a_program_in_a_package_made_is_destroyed(project: Project) -> None:
+    package = project.path / "infra"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "words.py").write_text("ID = 'a'\n")
+    program = "from .words import ID\n" + DEPLOYING.replace('"a"', "ID")
+    (package / "__main__.py").write_text(program)
+    call = [sys.executable, "-m", "infra"]
+    subprocess.run(call, cwd=project.path, check=True, timeout=60)
+
+    destroyed = project.run("destroy", "--stage=prod", "--force")
+
+    assert destroyed.returncode == 0, destroyed.stdout
+    assert project.left == []
