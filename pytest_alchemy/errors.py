@@ -565,6 +565,11 @@ class ContradictionError(AlchemyError):
         self.what, self.commanded, self.said = what, commanded, said
 
     def __str__(self) -> str:
+        if self.what == "phase":  # there is no option of that name
+            return (
+                f"The command runs the program in phase {self.commanded!r}, and it says phase={self.said!r}.\n"
+                "Nothing was called. Leave that out of it, or run it without the command: python PROGRAM"
+            )
         return (
             f"The command line says --{self.what} {self.commanded}, and the program {self.what}={self.said!r}.\n"
             "Nothing was called. Leave one of the two out, or let them agree."

@@ -130,6 +130,16 @@ def test_a_contradiction_names_both_before_anything_is_called(world: World) -> N
     assert world.called == []
 
 
+def test_a_contradiction_about_the_phase_names_no_option_that_there_is_not() -> None:
+    with commanded(CommandLine(phase="up")), pytest.raises(ContradictionError) as caught:
+        alchemy("my-app", stage="prod", phase="destroy")
+
+    assert str(caught.value) == (
+        "The command runs the program in phase 'up', and it says phase='destroy'.\n"
+        "Nothing was called. Leave that out of it, or run it without the command: python PROGRAM"
+    )
+
+
 def test_a_program_that_says_up_is_run_for_what_the_command_line_says() -> None:
     with commanded(CommandLine(phase="destroy")):
         assert choose("my-app", phase="up").wishes.phase == "destroy"
