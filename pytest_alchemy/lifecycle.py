@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pytest_alchemy import clock, records
@@ -378,8 +379,18 @@ def made(entry: Entry, outputs: dict[str, Any], props: dict[str, Any] | None = N
         diary.created(entry)
 
 
-async def update(entry: Entry, resource: Resource, driver: Driver) -> Resource:
-    """Change what exists as *entry* to what *resource* declares, and let *resource* stand for it from then on."""
+async def update(
+    entry: Entry, resource: Resource, driver: Driver, goes_on: Callable[[], bool] = lambda: False
+) -> Resource:
+    """
+    Change what exists as *entry* to what *resource* declares, and let *resource* stand for it from then on.
+
+    Args:
+        entry: What exists.
+        resource: What it is to be.
+        driver: How its hooks are called.
+        goes_on: Tells, once it is changed, whether that is not over yet (`records.Created.goes_on`).
+    """
     entry.scope.refuse_if_closed(f"the change of {entry.title}")
     stage, props = entry.scope.root, Entry.props_of(resource)
     # An object whose own properties were changed is not what was last applied any more.
@@ -399,7 +410,8 @@ async def update(entry: Entry, resource: Resource, driver: Driver) -> Resource:
     if entry.recorded:
         outputs, applied = entry.sealed(entry.outputs()), entry.sealed(props)
         needs = entry.numbers_needed()
-        stage.record(records.Created(entry.seq, outputs, applied, clock.now(), needs))
+        line = records.Created(entry.seq, outputs, applied, clock.now(), needs, goes_on())
+        stage.record(line)
     return resource
 
 

@@ -147,6 +147,7 @@ class Created(_Line, tag="created", frozen=True):
         props: Its properties now, if an update changed it.
         at: Moment of writing.
         needs: Numbers of the resources it depends on now, if an update changed it.
+        goes_on: Whether that update is only over with another line like this: something goes that was made inside it.
     """
 
     seq: int
@@ -154,6 +155,7 @@ class Created(_Line, tag="created", frozen=True):
     props: dict[str, Any] | None = None
     at: float = 0.0
     needs: tuple[int, ...] | None = None
+    goes_on: bool = False
 
 
 class CreateFailed(_Line, tag="create-failed", frozen=True):

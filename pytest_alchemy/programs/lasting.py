@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, Self
 
@@ -23,7 +24,7 @@ from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.plan import Step
 from pytest_alchemy.programs.recorded import LastingEntry
 from pytest_alchemy.programs.recordedscope import RecordedScope
-from pytest_alchemy.records import Created, Live, Updating
+from pytest_alchemy.records import Created, Live
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope, check_call
 from pytest_alchemy.settings import Phase
@@ -349,7 +350,8 @@ class LastingScope(RecordedScope):
         after = _numbers(Entry.needs_of(resource))
         self.recorded.needs[entry.seq] = (*self.recorded.needs.get(entry.seq, ()), *after)
         try:
-            await lifecycle.update(entry, resource, driver)
+            goes_on = partial(self._has_parts_to_end, entry, resource)
+            await lifecycle.update(entry, resource, driver, goes_on)
         except MustReplaceError:
             if entry.adopting:  # it is not what is wanted, so it is not ours
                 lifecycle.disown(entry)
@@ -360,27 +362,26 @@ class LastingScope(RecordedScope):
         entry.adopting = entry.half_changed = False
         entry.where = resource._alchemy.where
         self.recorded.needs[entry.seq] = entry.numbers_needed()
-        inside = entry.opened_scope()
-        declared = self.recorded.declared
-        if inside is not None and any(thing.seq in declared for thing in inside.subtree()):
-            self.recorded.spared.discard(inside.place)  # it says itself what is to be inside it
-            for kept in Entry.given_by(resource):  # or it would give what is not there
-                if kept.scope.root is self.root:
-                    declared.add(kept.seq)
-                    self.recorded.spared.add((*kept.scope.place, kept.own_part))
-            self._await_end_inside(entry, inside.place)
         return True
 
-    def _await_end_inside(self, entry: LastingEntry, place: tuple[str, ...]) -> None:
+    def _has_parts_to_end(self, entry: LastingEntry, resource: Resource) -> bool:
         """
-        Let the update of *entry* be over once what it declares no longer inside itself, at *place*, is gone.
+        Tell whether the update of *entry* to *resource* declares something no longer inside it: it is over with that.
 
-        A program that ends before that leaves it to the next one, which would keep what has not changed as it is.
+        A program that ends before leaves it to the next one, which would keep what has not changed as it is.
         """
-        if undeclared := self.recorded.undeclared(place):
-            props, needs = entry.sealed(entry.props), entry.numbers_needed()
-            self.root.record(Updating(entry.seq, props, needs))
-            self.recorded.unfinished.append((entry, set(undeclared)))
+        inside, declared = entry.opened_scope(), self.recorded.declared
+        if inside is None or not any(thing.seq in declared for thing in inside.subtree()):
+            return False
+        self.recorded.spared.discard(inside.place)  # it says itself what is to be inside it
+        for kept in Entry.given_by(resource):  # or it would give what is not there
+            if kept.scope.root is self.root:
+                declared.add(kept.seq)
+                self.recorded.spared.add((*kept.scope.place, kept.own_part))
+        undeclared = set(self.recorded.undeclared(inside.place))
+        if undeclared:
+            self.recorded.unfinished.append((entry, undeclared))
+        return bool(undeclared)
 
     async def _remake(self, entry: LastingEntry, resource: Resource, driver: Driver) -> Resource:
         """Create again, under the same record and name, what may exist in part."""

@@ -98,10 +98,11 @@ def _apply(
         case Created():
             entry.created = entry.settled = True
             entry.outputs = record.outputs
-            entry.updating, entry.adopting = None, False
+            entry.adopting = False
             entry.trust()
             if record.props is not None:
                 entry.props = record.props
+            entry.updating = entry.props if record.goes_on else None
             if record.needs is not None:
                 entry.needs = record.needs
             state.live[record.seq] = entry
