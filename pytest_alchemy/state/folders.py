@@ -33,6 +33,7 @@ ACCOUNT: Final = ".account"
 LOG: Final = ".watchdog.log"
 """Name of the file in which a watchdog keeps the words of what it runs."""
 
+_NAME = ".alchemy"
 _IGNORE = ".gitignore"
 _IGNORE_ALL = b"*\n"
 _VANISHING = "a folder above it is missing, or other processes keep removing it"
@@ -78,8 +79,9 @@ class Root:
         for _ in range(_TRIES):
             try:
                 _make_above(self.path)
-                make_private(str(self.path))
-                self._ignore_everything()
+                if not self._is_others():
+                    make_private(str(self.path))
+                    self._ignore_everything()
                 for each in (folder.parent, folder, folder / JOURNALS):
                     make_private(str(each))
             except FileNotFoundError:  # somebody removed an empty folder meanwhile
@@ -185,6 +187,17 @@ class Root:
         if gone and _remove(str(folder.parent)):
             self._remove_root()
         return gone
+
+    def _is_others(self) -> bool:
+        """
+        Tell whether the root is a folder that somebody named which holds other things: it stays as it is.
+
+        Our folders in it are for this user alone all the same.
+        """
+        if self.path.name == _NAME or not _is_folder(str(self.path)):
+            return False
+        names = disk.listdir(str(self.path))
+        return bool(names) and (_IGNORE not in names or not _is_ours(str(self.path / _IGNORE)))
 
     def _remove_root(self) -> None:
         ignore = str(self.path / _IGNORE)

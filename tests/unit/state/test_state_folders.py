@@ -72,6 +72,35 @@ def test_an_open_folder_of_the_user_becomes_private(root: Root) -> None:
 
 
 @posix
+@pytest.mark.parametrize("ignored", [None, "dist/\n"])
+def test_a_folder_that_was_named_and_holds_other_things_stays_as_it_is(
+    tmp_path: Path, ignored: str | None
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir(mode=0o755)
+    (project / "setup.py").touch()
+    if ignored:
+        (project / ".gitignore").write_text(ignored)
+    before = {path.name for path in project.iterdir()}
+
+    folder = Root(project).make_stage("shop", "prod")
+    Root(project).make_stage("shop", "dev")
+
+    assert (mode(project), mode(folder.parent)) == (0o755, 0o700)
+    assert {path.name for path in project.iterdir()} == {*before, "shop"}
+    assert not ignored or (project / ".gitignore").read_text() == ignored
+
+
+def test_a_link_to_a_folder_that_holds_other_things_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "setup.py").touch()
+    (tmp_path / "state").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(LinkRefusedError):
+        Root(tmp_path / "state").make_stage("shop", "prod")
+
+
+@posix
 @pytest.mark.parametrize("where", ["", "shop", "shop/prod", "shop/prod/.journal", ".gitignore"])
 @pytest.mark.parametrize("dangling", [True, False])
 def test_a_link_in_place_of_any_folder_is_refused(
