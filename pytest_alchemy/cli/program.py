@@ -190,7 +190,7 @@ def run_program(
         except (StateFileError, StateForeignError, JournalCorruptError):
             with naming_backups(hearing.root):
                 raise
-        except (Exception, KeyboardInterrupt) as error:
+        except BaseException as error:  # a cancelled task, for one
             run.failure = error
         _give_up(run)
     return run

@@ -299,6 +299,36 @@ def test_a_program_that_raises_keeps_what_it_made_and_the_next_run_goes_on(
     assert again.stderr == "shop/pr-7: 1 created, 1 destroyed, 1 kept\n"
 
 
+CANCELLED = """
+import asyncio
+
+from kinds import Fixed
+from pytest_alchemy import alchemy
+
+
+async def main():
+    async with alchemy("shop"):
+        await Fixed("a")
+        asyncio.current_task().cancel()
+        await asyncio.sleep(60)
+
+
+asyncio.run(main())
+"""
+
+
+def test_a_program_that_is_cancelled_fails_as_any_other(project: Project) -> None:
+    (project.path / "alchemy_run.py").write_text(CANCELLED)
+
+    done = project.deploy()
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "shop/pr-7: 1 created\n"
+        "Error: alchemy_run.py, line 12: CancelledError (--debug shows where it comes from)\n"
+    )
+
+
 def test_debug_shows_where_it_comes_from(project: Project) -> None:
     project.write('raise ValueError("half-way")')
 
