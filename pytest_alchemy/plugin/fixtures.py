@@ -39,8 +39,19 @@ def tell(session: Session, request: pytest.FixtureRequest) -> None:
 
 
 def _asked() -> tuple[Session, pytest.FixtureRequest]:
-    """Return what was told; first line of every fixture here, for others may be set up inside it."""
-    told: tuple[Session, pytest.FixtureRequest] = _asking.now
+    """
+    Return what was told; first line of every fixture here, for others may be set up inside it.
+
+    Raises:
+        pytest.UsageError: Nothing was: no hook of this plugin runs around its fixtures.
+    """
+    try:
+        told: tuple[Session, pytest.FixtureRequest] = _asking.now
+    except AttributeError:
+        raise pytest.UsageError(
+            "A fixture of pytest-alchemy was set up without the hooks of its plugin: that was turned off after it was "
+            "loaded,\nor another plugin sets up fixtures by itself. Leave out -p no:alchemy, or that plugin."
+        ) from None
     del _asking.now
     return told
 

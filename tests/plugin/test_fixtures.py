@@ -435,3 +435,20 @@ def test_a_distribution_without_workers_is_a_plain_run(
     result.assert_outcomes(passed=1)
     assert "1 created, 1 destroyed, 0 leaked" in result.stdout.str()
     assert world.left == []
+
+
+def test_fixtures_without_the_hooks_of_the_plugin_say_what_is_wrong(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile("def test_it(alchemy_scope): pass")
+
+    result = world.run_apart("-p", "no:alchemy")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E*UsageError: A fixture of pytest-alchemy was set up without the hooks of its plugin: "
+            "that was turned off after it was loaded,",
+            "*or another plugin sets up fixtures by itself. Leave out -p no:alchemy, or that plugin.",
+        ]
+    )
