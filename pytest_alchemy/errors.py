@@ -152,7 +152,7 @@ class BlockEndedError(AlchemyError, RuntimeError):
 
 
 class NoScopeError(AlchemyError, RuntimeError):
-    """A resource was awaited where no scope is open."""
+    """A resource was awaited, or a nested scope wanted, where no scope is open."""
 
     def __init__(self, resource: str) -> None:
         super().__init__(resource)
@@ -160,9 +160,10 @@ class NoScopeError(AlchemyError, RuntimeError):
 
     def __str__(self) -> str:
         return (
-            f"{self.resource} was awaited, but no scope is open here.\n"
+            f"{self.resource} needs a scope, and none is open here.\n"
             "In a test, ask for the fixture alchemy_scope or mark the test with @pytest.mark.alchemy; "
-            "in a thread of your own, start it with scope.bind(function)."
+            'in a program, open an application: with alchemy("my-app"); in a thread of your own, start it with '
+            "scope.bind(function)."
         )
 
 

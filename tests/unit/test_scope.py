@@ -341,9 +341,10 @@ def test_without_a_scope_awaiting_makes_nothing_and_says_what_to_do(
         asyncio.run(test())
 
     assert str(caught.value) == (
-        f"{kind.__name__} 'a' was awaited, but no scope is open here.\n"
+        f"{kind.__name__} 'a' needs a scope, and none is open here.\n"
         "In a test, ask for the fixture alchemy_scope or mark the test with @pytest.mark.alchemy; "
-        "in a thread of your own, start it with scope.bind(function)."
+        'in a program, open an application: with alchemy("my-app"); in a thread of your own, start it with '
+        "scope.bind(function)."
     )
     assert world.done == []
 
