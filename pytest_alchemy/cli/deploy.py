@@ -176,8 +176,11 @@ def _print(told: Told, *, plan_only: bool) -> None:
     said = told.planned
     word = said.step.value if plan_only else _DONE[said.step]
     changed = f": {', '.join(said.changed)}" if said.changed else ""
+    name = (
+        f" ({one_line(said.name)})" if said.name != said.resource else ""
+    )  # a deferred call has none
     show(
-        f"{word.upper()} {one_line(said.resource)} ({one_line(said.name)}) in {one_line(said.scope)}{changed}",
+        f"{word.upper()} {one_line(said.resource)}{name} in {one_line(said.scope)}{changed}",
         fg=_COLOURS.get(said.step, "green"),
     )
 

@@ -176,6 +176,18 @@ def test_a_plan_for_people(project: Project) -> None:
     assert result.stderr == "shop/pr-7: 1 to replace, 1 to destroy, 1 to keep\n"
 
 
+def test_a_deferred_call_is_told_by_its_own_words_alone(project: Project) -> None:
+    project.write('app.create(Fixed("a"))', 'app.defer(log, "undone")')
+    program = project.path / "alchemy_run.py"
+    program.write_text(program.read_text().replace("import File", "import log, File"))
+    project.deploy()
+    project.write('app.create(Fixed("a"))')
+
+    done = project.deploy()
+
+    assert done.stdout == "DESTROYED deferred log('undone') in shop/pr-7\n"
+
+
 def test_a_plan_says_which_output_it_cannot_know(project: Project) -> None:
     project.write('a = app.create(Fixed("a"))', "print(a.path)")
 
