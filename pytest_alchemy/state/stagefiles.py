@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pytest_alchemy.errors import AlchemyError
 from pytest_alchemy.records import StageOpened
+from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.folders import JOURNALS, LOCK, Root
 from pytest_alchemy.state.journal import FileJournal
@@ -67,7 +68,7 @@ class StageFiles:
         with self._opening:
             self._journals.remove(journal)
             journal.close()
-            journal.path.unlink()
+            disk.unlink(str(journal.path))
             self._leave_if_unused()
 
     def _leave_if_unused(self) -> None:
