@@ -142,7 +142,11 @@ class Root:
                 held.acquire(holder, timeout)
             except FileNotFoundError:
                 continue
-            self.make(folder)  # the journals' folder may have gone just before the lock came
+            try:
+                self.make(folder)  # the journals' folder may have gone just before the lock came
+            except BaseException:
+                held.release()
+                raise
             return held
         raise StateFolderError(str(folder), _VANISHING)
 

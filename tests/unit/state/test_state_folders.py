@@ -246,6 +246,25 @@ def test_a_held_stage_is_not_given_to_another_and_stays(root: Root) -> None:
 
 
 @posix
+def test_a_stage_whose_folder_cannot_be_made_whole_is_not_kept_from_the_next(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = root.make, iter(range(2))
+
+    def make(folder: Path) -> Path:
+        if next(calls, 0) == 1:  # the lock is taken by then
+            raise StateFolderError(str(folder), "the disk is full")
+        return real(folder)
+
+    monkeypatch.setattr(root, "make", make)
+    with pytest.raises(StateFolderError):
+        root.hold_stage("shop", "test", Holder.this_process())
+
+    _, lock = root.hold_stage("shop", "test", Holder.this_process())
+
+    lock.release()
+
+
 def test_processes_that_make_and_remove_at_the_same_moment_never_harm_each_other(
     root: Root,
 ) -> None:
