@@ -91,6 +91,7 @@ class _Book:
     scopes: dict[tuple[str, ...], Scope] = field(default_factory=dict)
     entries: dict[int, Entry] = field(default_factory=dict)
     things: dict[int, Owned] = field(default_factory=dict)
+    kept: dict[int, float] = field(default_factory=dict)
 
     def connect(self) -> None:
         """Tell the entries what they need, once all of them are there."""
@@ -199,6 +200,8 @@ class DeadStage:
         """
         state = self.read()
         self._books = [self._open(lineage, book) for lineage, book in state.books.items()]
+        for book in () if self._by_hand else self._books:
+            book.kept = state.kept_things(book.said)
         things: list[Owned] = []
         findings: list[Finding] = []
         # Perhaps destroying it ended the process that tried: so it goes last.
@@ -293,8 +296,10 @@ class DeadStage:
 
     def _recall(self, book: _Book, live: Live) -> tuple[Owned | None, Finding | None]:
         record = live.entry
-        if not self._by_hand and self.read().kept_until(record.path) > clock.now():
-            return None, Finding("kept", _facts_of(book, record))
+        if book.kept.get(record.seq, 0.0) > clock.now():
+            asked = self.read().kept_until(record.path) > clock.now()
+            reason = "" if asked else "something that is kept needs it"
+            return None, Finding("kept", _facts_of(book, record), reason)
         if _died_with_its_account(book, record):
             return None, None
         try:

@@ -187,7 +187,12 @@ def _read(folder: Path, key: bytes) -> tuple[StageState, bool]:
 
 def _described(found: FoundStage, state: StageState) -> FoundStage:
     books = list(state.books.values())
-    things = [_thing(state, book, live) for book in books for live in book.live.values()]
+    kept = [(book, state.kept_things(book)) for book in books]
+    things = [
+        _thing(book, live, until.get(number, 0.0))
+        for book, until in kept
+        for number, live in book.live.items()
+    ]
     header = books[0].header
     return replace(
         found,
@@ -199,7 +204,7 @@ def _described(found: FoundStage, state: StageState) -> FoundStage:
     )
 
 
-def _thing(state: StageState, book: Book, live: Live) -> Thing:
+def _thing(book: Book, live: Live, kept_until: float) -> Thing:
     record, header = live.entry, book.header
     if isinstance(record, Deferred):
         id = _call(record)
@@ -217,7 +222,7 @@ def _thing(state: StageState, book: Book, live: Live) -> Thing:
         where=record.where,
         world=world,
         at=record.at,
-        kept_until=state.kept_until(record.path),
+        kept_until=kept_until,
     )
 
 

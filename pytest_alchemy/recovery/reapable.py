@@ -65,8 +65,8 @@ def why_not_in(state: StageState, *, foreign: bool = False) -> str:
         return "its run goes on"
     if state.untrusted and not foreign:
         return f"{state.untrusted[0]} was edited, or was not written by this user on this machine"
-    owned = [live.entry for book in state.books.values() for live in book.live.values()]
-    until = min((state.kept_until(entry.path) for entry in owned), default=0.0)
+    kept = [(book, state.kept_things(book)) for book in state.books.values()]
+    until = min((its.get(n, 0.0) for book, its in kept for n in book.live), default=0.0)
     if until > clock.now():
         return f"it is kept until {clock.instant(until):%Y-%m-%d %H:%M} UTC"
     return ""

@@ -92,6 +92,23 @@ class StageState(msgspec.Struct):
         inside = (place[:length] for length in range(len(place) + 1))
         return max((self.kept.get(scope, 0.0) for scope in inside), default=0.0)
 
+    def kept_things(self, book: Book) -> dict[int, float]:
+        """Return until when things in *book* are kept, by number: what was asked for, what it needs, what is inside."""
+        until: dict[int, float] = {}
+        inside: dict[int, list[int]] = {}
+        for number, live in book.live.items() if self.kept else ():
+            inside.setdefault(live.entry.parent, []).append(number)
+            if asked := self.kept_until(live.entry.path):
+                until[number] = asked
+        left = list(until)
+        while left:
+            number = left.pop()
+            for other in (*book.live[number].needs, *inside.get(number, ())):
+                if other in book.live and until.get(other, 0.0) < until[number]:
+                    until[other] = until[number]
+                    left.append(other)
+        return until
+
     def owns_anything(self) -> bool:
         """Tell whether anything is left in the stage."""
         return any(book.live for book in self.books.values())

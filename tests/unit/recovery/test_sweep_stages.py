@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_alchemy import clock
-from pytest_alchemy.records import Deferred, Destroyed, Kept, KindSeen
+from pytest_alchemy.records import Created, Deferred, Destroyed, Intent, Kept, KindSeen
 from pytest_alchemy.recovery.found import Choice, FoundStage, find_stages
 from pytest_alchemy.recovery.outcome import Outcome
 from pytest_alchemy.recovery.sweep import Sweep, destroy, find
@@ -163,6 +163,26 @@ def test_what_is_kept_next_to_what_is_not_stays(graveyard: Graveyard) -> None:
     assert graveyard.left == []
     assert found(graveyard).why_not.startswith("it is kept until ")
     assert folder.is_dir()
+
+
+def test_what_something_kept_needs_is_kept_as_long(graveyard: Graveyard) -> None:
+    inner = (*PLACE, "inner")
+    table = Intent(3, inner, "file", "table", "table", "", {}, needs=(1,), at=clock.now() - HOUR)
+    kept = Kept(inner, clock.now() + HOUR)
+    graveyard.bury("database", "b", more=(table, Created(3, {}), kept))
+    (graveyard.world / "table").write_text("table")
+
+    listed = [thing.id for thing in found(graveyard).doomed]
+    outcomes = {outcome.id: (outcome.what, outcome.reason) for outcome in swept(graveyard)}
+
+    assert listed == ["b"]
+    assert outcomes == {
+        "database": ("kept", "something that is kept needs it"),
+        "table": ("kept", "its time is not over"),
+        "b": ("destroyed", ""),
+    }
+    assert graveyard.left == ["database", "table"]
+    assert found(graveyard).why_not.startswith("it is kept until ")
 
 
 @pytest.mark.parametrize(("older_than", "spared"), [(0.0, False), (HOUR, False), (4 * HOUR, True)])
