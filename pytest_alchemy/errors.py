@@ -191,6 +191,12 @@ class ChangedWithinRunError(AlchemyError):
     def __str__(self) -> str:
         changed = ", ".join(self.fields)
         update = "" if "profile" in self.fields else ", or define update() in its class"
+        if self.first == self.second:
+            return (
+                f"{self.resource} is declared twice in one scope with different {changed}, both times at "
+                f"{self.first}:\nin a loop, say, or in a fixture with parameters.\n"
+                f'Let its id tell them apart, as in f"orders-{{request.param}}"{update}.'
+            )
         return (
             f"{self.resource} is declared twice in one scope with different {changed}:\n"
             f"first at {self.first}, then at {self.second}.\n"

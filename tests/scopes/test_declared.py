@@ -712,9 +712,11 @@ def test_declared_differently_in_one_run_is_an_error_that_names_both_lines(
     world: World, deploy: Deploy
 ) -> None:
     deploy(Fixed("a"))
+    again = Fixed("a", size=2)
+    and_again = Fixed("a", size=3)
 
     with pytest.raises(ChangedWithinRunError) as caught:
-        deploy(Fixed("a", size=2), Fixed("a", size=3))
+        deploy(again, and_again)
 
     assert str(caught.value).count("test_declared.py:") == 2
 

@@ -334,7 +334,8 @@ def test_what_is_made_inside_has_to_stay_in_its_account_as_well(world: World) ->
 
 
 def test_two_profiles_for_one_id_in_one_run_are_an_error(world: World) -> None:
-    first, second = Note("a", profile="backup"), Note("a")
+    first = Note("a", profile="backup")
+    second = Note("a")
 
     with pytest.raises(ChangedWithinRunError) as caught:
         deploy(first, second)

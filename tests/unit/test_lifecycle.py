@@ -425,6 +425,22 @@ def test_changed_properties_are_an_error_that_names_both_lines(
     assert world.done == ["create a"]
 
 
+def test_properties_that_change_from_one_turn_of_a_loop_to_the_next_are_told_as_such(
+    hand: Hand, scope: Scope
+) -> None:
+    one, other = (Thing("a", size=size) for size in (2, 3))
+    hand.create(scope, one)
+
+    with pytest.raises(ChangedWithinRunError) as caught:
+        hand.create(scope, other)
+
+    assert str(caught.value) == (
+        f"Thing 'a' is declared twice in one scope with different size, both times at {one._alchemy.where}:\n"
+        "in a loop, say, or in a fixture with parameters.\n"
+        'Let its id tell them apart, as in f"orders-{request.param}", or define update() in its class.'
+    )
+
+
 def test_changed_properties_update_what_can_be_updated(
     hand: Hand, scope: Scope, world: World
 ) -> None:
