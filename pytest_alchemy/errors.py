@@ -597,6 +597,21 @@ class OtherStageError(AlchemyError):
         )
 
 
+class OtherRootError(AlchemyError):
+    """A stage would begin anew that is recorded in a folder above."""
+
+    def __init__(self, stage: str, here: str, there: str) -> None:
+        super().__init__(stage, here, there)
+        self.stage, self.here, self.there = stage, here, there
+
+    def __str__(self) -> str:
+        return (
+            f"Nothing is recorded of {self.stage} under {self.here}, but under {self.there}: it would begin anew, and "
+            "make everything twice.\n"
+            f"Call the command where you did before, or say which folder is meant: --root {self.there}"
+        )
+
+
 class UnknownStageError(AlchemyError, LookupError):
     """A stage of which nothing is recorded was to be destroyed."""
 

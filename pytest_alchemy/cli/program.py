@@ -20,16 +20,19 @@ from pytest_alchemy.cli.frame import sentence
 from pytest_alchemy.cli.stages import naming_backups
 from pytest_alchemy.errors import (
     JournalCorruptError,
+    OtherRootError,
     OtherStageError,
     StageDestroyed,
     StateFileError,
     StateForeignError,
 )
 from pytest_alchemy.plan import Step
+from pytest_alchemy.programs.choice import FAKE_ACCOUNT
 from pytest_alchemy.programs.commandline import CommandLine, commanded
+from pytest_alchemy.recovery.roots import nearest_root
 from pytest_alchemy.state.backup import back_up
 from pytest_alchemy.state.filestore import FileStore
-from pytest_alchemy.state.folders import JOURNALS
+from pytest_alchemy.state.folders import JOURNALS, Root
 from pytest_alchemy.state.keys import user_key
 from pytest_alchemy.state.stagestate import load_stage
 
@@ -114,13 +117,16 @@ class Hearing:
         run: Is filled with it.
         save: Whether to copy a stage's state before the program changes it.
         tell: Called with the run after each thing that is decided (False) or done (True).
+        anywhere: Whether a stage may begin anew here that is recorded in a folder above.
 
     Attributes:
         root: The folder of all stages; None before the program opens one.
     """
 
-    def __init__(self, run: Run, *, save: bool, tell: Callable[[Told], object]) -> None:
-        self._run, self._save, self._tell = run, save, tell
+    def __init__(
+        self, run: Run, *, save: bool, tell: Callable[[Told], object], anywhere: bool
+    ) -> None:
+        self._run, self._save, self._tell, self._anywhere = run, save, tell, anywhere
         self.root: Path | None = None
         self._guard = threading.Lock()
         self._stage: tuple[str, str] | None = None
@@ -131,6 +137,10 @@ class Hearing:
             raise OtherStageError("/".join(self._stage or ()), f"{app}/{stage}")
         first, self._stage = self._stage is None, (app, stage)
         self.root = folder.parent.parent
+        if not self._anywhere and not (folder / JOURNALS).is_dir():
+            above = nearest_root(Path.cwd())
+            if (Root(above).stage_path(app, stage) / JOURNALS).is_dir():
+                raise OtherRootError(f"{app}/{stage}", str(self.root), str(above))
         if first and self._save and (folder / JOURNALS).is_dir():
             load_stage(FileStore(folder, user_key()))  # a damaged state replaces no good copy
             back_up(folder)
@@ -177,7 +187,9 @@ def run_program(
             "path/to/program.py"
         )
     run = Run()
-    hearing = Hearing(run, save=save, tell=tell)
+    # An account of its own in each folder holds nothing that another one's programs made.
+    anywhere = given.root is not None or bool(os.environ.get(FAKE_ACCOUNT))
+    hearing = Hearing(run, save=save, tell=tell, anywhere=anywhere)
     sys.path.insert(0, str(program.resolve().parent))
     sys.argv[:] = [str(program)]
     with commanded(replace(given, listener=hearing)):

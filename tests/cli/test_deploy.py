@@ -20,7 +20,7 @@ from pytest_alchemy import clock
 from pytest_alchemy.state.backup import backups_of
 from pytest_alchemy.state.disk import disk
 from tests.support.limits import limit_files, obey_permissions
-from tests.support.project import Project, text
+from tests.support.project import COMMAND, Project, text
 
 
 def test_what_was_done_is_told(project: Project) -> None:
@@ -309,6 +309,28 @@ def test_a_program_that_raises_keeps_what_it_made_and_the_next_run_goes_on(
     )
     assert left == ["a", "old"]
     assert again.stderr == "shop/pr-7: 1 created, 1 destroyed, 1 kept\n"
+
+
+def test_a_stage_that_is_recorded_above_is_not_begun_anew(project: Project) -> None:
+    project.write('app.create(Fixed("a"))')
+    project.deploy()
+    below = project.path / "below"
+    below.mkdir()
+    command = [*COMMAND, "deploy", "--stage=pr-7", "../alchemy_run.py"]
+    call = partial(subprocess.run, cwd=below, capture_output=True, text=True, timeout=60)
+
+    refused = call(command)
+    kept = call([*command, "--root=../.alchemy"])
+
+    root = project.path / ".alchemy"
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"Error: ../alchemy_run.py, line 5: Nothing is recorded of shop/pr-7 under {below / '.alchemy'}, but under "
+        f"{root}: it would begin anew, and make everything twice.\n"
+        f"Call the command where you did before, or say which folder is meant: --root {root}\n"
+    )
+    assert not (below / ".alchemy").exists()
+    assert (kept.returncode, kept.stderr) == (0, "shop/pr-7: 1 kept\n")
 
 
 CANCELLED = """
