@@ -290,9 +290,8 @@ class Stage:
 def kind_seen(kind: Kind) -> KindSeen:
     """Return where *kind* can be imported from."""
     module = kind.cls.__module__
-    if (
-        module == "__main__"
-    ):  # with `python -m` it has a name by which others can import it, and its package
+    # With `python -m` it has a name by which others can import it, and its package.
+    if module == "__main__":
         module = getattr(getattr(kind.module, "__spec__", None), "name", module)
     return KindSeen(
         kind=kind.name,
