@@ -151,6 +151,21 @@ class BlockEndedError(AlchemyError, RuntimeError):
         )
 
 
+class StageGivenUpError(AlchemyError, RuntimeError):
+    """An application was to be destroyed whose stage this program does not own any more."""
+
+    def __init__(self, app: str, stage: str) -> None:
+        super().__init__(app, stage)
+        self.app, self.stage = app, stage
+
+    def __str__(self) -> str:
+        return (
+            f"{self.app}/{self.stage} was finalized or destroyed by this program already, which gave it up with that: "
+            "nothing was destroyed now.\n"
+            f"Call destroy() in the place of finalize(), or run: alchemy destroy --app {self.app} --stage {self.stage}"
+        )
+
+
 class NoScopeError(AlchemyError, RuntimeError):
     """A resource was awaited, or a nested scope wanted, where no scope is open."""
 

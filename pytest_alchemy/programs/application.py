@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import Driver
+from pytest_alchemy.errors import StageGivenUpError
 from pytest_alchemy.programs.lasting import LastingScope
 from pytest_alchemy.programs.recorded import Planned, Recorded
 from pytest_alchemy.settings import Strategy
@@ -74,8 +75,11 @@ class Application(LastingScope):
         Destroy the whole stage, whose state is copied first; errors are in the outcome.
 
         Raises:
+            StageGivenUpError: There is something to destroy, and the stage is not this program's any more.
             StateFolderError: No copy could be made; nothing was called.
         """
+        if not self.is_open and self.to_destroy():
+            raise StageGivenUpError(self.app, self.stage)
         self.start_closing()
         says_anything = self.recorded.lives or self.root.journal is not None
         if self.is_open and says_anything and self.recorded.wishes.may_act:
