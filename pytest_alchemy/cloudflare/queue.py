@@ -13,6 +13,7 @@ from pytest_alchemy.cloudflare.client import Api, Operation, run_hook
 from pytest_alchemy.cloudflare.errors import CloudflareError, QueueConsumedError
 from pytest_alchemy.cloudflare.r2 import FORBIDDEN, R2Bucket
 from pytest_alchemy.cloudflare.resource import AccountResource
+from pytest_alchemy.cloudflare.versions import forget_senders
 from pytest_alchemy.driver import refuse_in_coroutine
 from pytest_alchemy.names import NameRule, parse
 from pytest_alchemy.resource import output
@@ -166,21 +167,32 @@ class Queue(AccountResource, kind="queue", name_rule=NameRule(max=63)):
         except CloudflareError as error:
             if error.code != _STILL_NEEDED:
                 raise
-            await self._silence(api)
+            for free in (self._silence, self._unbind):
+                try:
+                    await free(api)
+                except CloudflareError as refused:
+                    if refused.status not in FORBIDDEN:
+                        raise
             await api.delete(path)
 
     async def _silence(self, api: Api) -> None:
-        """Remove the event notifications by which buckets hold it that may go later, if the token may."""
-        ours = parse(self.name)
-        try:
-            for name in await R2Bucket._names(api):
-                other = parse(name)
-                if ours and other and (other.app, other.run) == (ours.app, ours.run):
-                    rules = f"/event_notifications/r2/{name}/configuration/queues/{self.queue_id}"
-                    await api.delete(rules)
-        except CloudflareError as error:
-            if error.status not in FORBIDDEN:
-                raise
+        """Remove the event notifications by which buckets hold it that may go later."""
+        for name in await R2Bucket._names(api):
+            if self._is_related(name):
+                rules = f"/event_notifications/r2/{name}/configuration/queues/{self.queue_id}"
+                await api.delete(rules)
+
+    async def _unbind(self, api: Api) -> None:
+        """Delete the versions by which Workers hold it that do not send to it any more."""
+        found = await api.call("GET", f"{_ALL}/{self.queue_id}")
+        for producer in found.get("producers") or ():
+            if self._is_related(producer.get("script", "")):
+                await forget_senders(api, producer["script"], self.name)
+
+    def _is_related(self, name: str) -> bool:
+        """Tell whether *name* is that of a thing of the same application and run."""
+        ours, other = parse(self.name), parse(name)
+        return bool(ours and other and (other.app, other.run) == (ours.app, ours.run))
 
     @classmethod
     async def _names(cls, api: Api) -> Iterable[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_alchemy import alchemy
-from pytest_alchemy.cloudflare import D1Database, R2Bucket, Worker
+from pytest_alchemy.cloudflare import D1Database, Queue, R2Bucket, Worker
 from pytest_alchemy.cloudflare.client import run
 from pytest_alchemy.errors import AlreadyExistsError, StageDestroyed
 from pytest_alchemy.resource import Resource
@@ -22,7 +22,7 @@ from tests.contract.resources.doors import Door, Thing, each_thing, names
 
 @pytest.fixture
 def deploy(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Return what runs a program that makes one thing; in the end its stage is destroyed."""
+    """Return what runs a program that makes one thing, and what that needs; in the end its stage is destroyed."""
     monkeypatch.chdir(tmp_path)
     if door.settings.live:
         monkeypatch.delenv("ALCHEMY_FAKE_ACCOUNT", raising=False)
@@ -31,8 +31,10 @@ def deploy(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         monkeypatch.setenv("ALCHEMY_FAKE_ACCOUNT", file)
     stage = f"contract-{os.urandom(4).hex()}"
 
-    def deployed(resource: Resource, **options: Any) -> tuple[Any, set[str]]:
+    def deployed(resource: Resource, *needed: Resource, **options: Any) -> tuple[Any, set[str]]:
         with alchemy("shop", stage=stage, **options) as app:
+            for each in needed:
+                app.create(each)
             made = app.create(resource)
         assert isinstance(app, Scope)
         return made, names(app, type(resource))
@@ -94,3 +96,19 @@ def test_a_worker_whose_file_has_changed_is_deployed_anew(deploy: Any, tmp_path:
         after.scope.settings, lambda api: api.fetch("GET", f"/workers/scripts/{after.name}")
     )
     assert "'after'" in deployed.text
+
+
+def test_a_queue_goes_that_only_old_versions_of_a_worker_send_to(deploy: Any) -> None:
+    script = "export default { fetch: () => new Response('hello') }"
+
+    def deploy_sender(*names: str, **properties: Any) -> list[Queue]:
+        queues = {name: Queue(name) for name in names}
+        deploy(Worker("api", script=script, bindings=queues, **properties), *queues.values())
+        return list(queues.values())
+
+    jobs, _ = deploy_sender("jobs", "mails")
+    deploy_sender("jobs", "mails", compatibility_date="2026-01-01")
+
+    (mails,) = deploy_sender("mails")
+
+    assert names(mails.scope, Queue) & {jobs.name, mails.name} == {mails.name}
