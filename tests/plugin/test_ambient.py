@@ -132,7 +132,7 @@ def test_no_scope_is_left_over_from_one_test_to_the_next(
         @pytest.mark.asyncio
         async def test_after_the_dirty_one():
             assert current() is None
-            with pytest.raises(Exception, match="no scope is open here"):
+            with pytest.raises(Exception, match="none is open here"):
                 await AsyncFile("lost")
 
         def test_sets_the_variable(alchemy_module):
