@@ -176,9 +176,8 @@ def _print(told: Told, *, plan_only: bool) -> None:
     said = told.planned
     word = said.step.value if plan_only else _DONE[said.step]
     changed = f": {', '.join(said.changed)}" if said.changed else ""
-    name = (
-        f" ({one_line(said.name)})" if said.name != said.resource else ""
-    )  # a deferred call has none
+    # A deferred call has no name of its own.
+    name = f" ({one_line(said.name)})" if said.name != said.resource else ""
     show(
         f"{word.upper()} {one_line(said.resource)}{name} in {one_line(said.scope)}{changed}",
         fg=_COLOURS.get(said.step, "green"),

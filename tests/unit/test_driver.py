@@ -463,10 +463,28 @@ def test_a_coroutine_that_does_not_let_go_of_its_loop_keeps_no_other_from_runnin
 def test_a_coroutine_that_takes_long_but_lets_go_keeps_its_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(driver, "PROMPT", 0.2)
+    begun, asked, submit = threading.Event(), threading.Event(), driver._submit
+
+    def submit_and_see_it_begin(awaitable: Any, loop: Any) -> Any:
+        future, withdraw = submit(awaitable, loop)
+        assert begun.wait(PATIENCE)
+
+        def ask() -> object:
+            asked.set()
+            return withdraw()
+
+        return future, ask
+
+    async def last() -> str:
+        begun.set()
+        assert await asyncio.to_thread(asked.wait, PATIENCE)  # until it was to be taken back
+        return "done"
+
+    monkeypatch.setattr(driver, "PROMPT", 0.02)
+    monkeypatch.setattr(driver, "_submit", submit_and_see_it_begin)
     loop = background_loop()
 
-    assert run_blocking(BlockingDriver().call(lambda: asyncio.sleep(0.3, "done"))) == ("done", loop)
+    assert run_blocking(BlockingDriver().call(last)) == ("done", loop)
 
 
 def test_a_thread_that_has_ended_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

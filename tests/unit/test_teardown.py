@@ -452,17 +452,22 @@ def test_in_parallel_a_coroutine_that_hangs_stops_nothing_else(hand: Hand, world
     assert destroyed(world) == ["a"]
 
 
-def test_where_there_are_no_more_threads_the_rest_goes_in_this_one(
-    scope: Scope, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, left = start_daemon, iter(range(2))
+def start_two() -> Callable[[Callable[[], None]], None]:
+    """Return what starts a thread as `start_daemon` does, on a system that gives two of them."""
+    left = iter(range(2))
 
     def start(run: Callable[[], None]) -> None:
         if next(left, None) is None:
             raise RuntimeError("can't start new thread")
-        real(run)
+        start_daemon(run)
 
-    monkeypatch.setattr("pytest_alchemy.teardown.start_daemon", start)
+    return start
+
+
+def test_where_there_are_no_more_threads_the_rest_goes_in_this_one(
+    scope: Scope, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_alchemy.teardown.start_daemon", start_two())
     for number in range(6):
         scope.create(Thing(f"n{number}"))
 
@@ -475,14 +480,7 @@ def test_where_there_are_no_more_threads_the_rest_goes_in_this_one(
 def test_where_there_are_no_more_threads_the_rest_goes_in_that_of_the_loop(
     scope: Scope, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, left = start_daemon, iter(range(2))
-
-    def start(run: Callable[[], None]) -> None:
-        if next(left, None) is None:
-            raise RuntimeError("can't start new thread")
-        real(run)
-
-    monkeypatch.setattr("pytest_alchemy.driver.start_daemon", start)
+    monkeypatch.setattr("pytest_alchemy.driver.start_daemon", start_two())
 
     async def test() -> None:
         for number in range(6):
