@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import platform
 import random
 import string
 from collections.abc import Iterable, Iterator
@@ -320,7 +321,7 @@ def test_what_a_stage_of_somebody_else_records_decides_nothing(graveyard: Gravey
 
 
 def test_a_run_whose_controller_lives_goes_on(graveyard: Graveyard) -> None:
-    graveyard.bury(run=LIVING, patron=os.getpid(), started=clock.now())
+    graveyard.bury(run=LIVING, patron=os.getpid(), started=clock.now(), host=platform.node())
 
     assert reason(graveyard, expired(run=LIVING)) == "its run goes on"
 

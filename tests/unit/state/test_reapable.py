@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -77,14 +78,21 @@ def test_a_lasting_stage_is_never_reaped(folder: Path) -> None:
 
 
 def test_what_belongs_to_a_run_whose_controller_lives_is_left_to_that(folder: Path) -> None:
-    dead(folder, intent(1), patron=os.getpid(), started=clock.now())
+    dead(folder, intent(1), patron=os.getpid(), started=clock.now(), host=platform.node())
 
     assert why_not_reapable(folder, KEY) == "its run goes on"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 def test_a_later_process_with_the_controllers_number_is_nobody(folder: Path) -> None:
-    dead(folder, intent(1), patron=os.getpid(), started=clock.now() - 1e6)
+    long_ago = clock.now() - 1e6
+    dead(folder, intent(1), patron=os.getpid(), started=long_ago, host=platform.node())
+
+    assert is_reapable(folder, KEY)
+
+
+def test_a_process_here_is_no_controller_of_another_machine_or_container(folder: Path) -> None:
+    dead(folder, intent(1), patron=os.getpid(), started=clock.now(), host="another-container")
 
     assert is_reapable(folder, KEY)
 
