@@ -136,7 +136,7 @@ def tell_outcome(outcome: Outcome) -> None:
         fg=_COLOURS[outcome.what],
     )
     if outcome.reason:
-        show(_INDENT + one_line(outcome.reason, 600))
+        show(_INDENT + _sentence(outcome.reason, 600))
 
 
 def totals(outcomes: Counter[str]) -> str:
@@ -216,12 +216,17 @@ def _holds(stage: FoundStage) -> str:
 
 def _fate(stage: FoundStage) -> str:
     if stage.damaged:
-        return f"cannot be read. {one_line(stage.why_not)}"
+        return f"cannot be read. {_sentence(stage.why_not)}"
     if stage.why_not:
         return f"left alone, {one_line(stage.why_not)}"
     return (
         f"to be destroyed, recorded by {one_line(stage.by)}" if stage.foreign else "to be destroyed"
     )
+
+
+def _sentence(text: str, limit: int | None = None) -> str:
+    # Errors of ours have several lines.
+    return one_line(" ".join(text.split()), limit)
 
 
 def _bullet(thing: Thing) -> str:

@@ -14,6 +14,7 @@ import os
 import stat
 import sys
 import time
+from contextlib import suppress
 from importlib.machinery import BuiltinImporter, PathFinder
 from importlib.util import module_from_spec
 from types import BuiltinFunctionType, ModuleType
@@ -66,6 +67,18 @@ class disk:  # noqa: N801  # reads like the module it stands for
 def reason_of(error: OSError) -> str:
     """Return what the system said, in its own words."""
     return (error.strerror or str(error)).lower()
+
+
+def refusal(path: str, error: OSError) -> StateFolderError:
+    """Return what tells which of the folders on the way to *path* the system refuses, and whose that is."""
+    place, whose = str(error.filename or path), ""
+    while isinstance(error, PermissionError) and sys.platform != "win32":
+        with suppress(OSError):
+            owner = disk.lstat(place).st_uid
+            whose = "" if owner == os.geteuid() else f", it belongs to user {owner}"
+            break
+        place = os.path.dirname(place)
+    return StateFolderError(place, reason_of(error) + whose)
 
 
 def read_all(fd: int) -> bytes:

@@ -18,7 +18,7 @@ from typing import Final
 
 from pytest_alchemy.errors import LinkRefusedError, StateFolderError
 from pytest_alchemy.names import folder_name
-from pytest_alchemy.state.disk import disk, open_regular, read_all, reason_of, write_all
+from pytest_alchemy.state.disk import disk, open_regular, read_all, refusal, write_all
 from pytest_alchemy.state.locks import Holder, StageLock
 
 JOURNALS: Final = ".journal"
@@ -36,6 +36,7 @@ LOG: Final = ".watchdog.log"
 _NAME = ".alchemy"
 _IGNORE = ".gitignore"
 _IGNORE_ALL = b"*\n"
+_MISSING = (FileNotFoundError, NotADirectoryError)
 _VANISHING = "a folder above it is missing, or other processes keep removing it"
 _TRIES = 200  # each miss means that somebody else removed a folder in that very moment
 
@@ -87,7 +88,7 @@ class Root:
             except FileNotFoundError:  # somebody removed an empty folder meanwhile
                 continue
             except OSError as error:
-                raise StateFolderError(str(folder), reason_of(error)) from error
+                raise refusal(str(folder), error) from error
             return folder
         raise StateFolderError(str(folder), _VANISHING)
 
@@ -154,12 +155,15 @@ class Root:
         """
         Iterate over the folders of all stages that are there, in order of their names.
 
-        A stage's folder is one that has a place for journals. Links are passed over, and so is what vanishes
-        meanwhile.
+        A stage's folder is one that has a place for journals, or may have one because nobody can look into it. Links
+        are passed over, and so is what vanishes meanwhile.
+
+        Raises:
+            StateFolderError: The folder of all stages, or that of an application, cannot be read.
         """
         for app in folders_in(str(self.path)):
             for stage in folders_in(app):
-                if _is_folder(os.path.join(stage, JOURNALS)):
+                if _may_be_stage(stage):
                     yield Path(stage)
 
     def remove_if_empty(
@@ -291,20 +295,39 @@ def _is_ours(ignore: str) -> bool:
 
 
 def _is_folder(path: str) -> bool:
+    """Tell whether *path* is a folder; raises an OSError where the system does not let anybody know."""
     try:
         return stat.S_ISDIR(disk.lstat(path).st_mode)
-    except OSError:
+    except _MISSING:
         return False
 
 
+def _may_be_stage(folder: str) -> bool:
+    try:
+        return _is_folder(os.path.join(folder, JOURNALS))
+    except OSError:  # another user's, say: whoever looks at it tells
+        return True
+
+
 def folders_in(folder: str) -> Iterator[str]:
-    """Iterate over the folders in *folder* whose names do not begin with a dot; none if it is missing or a link."""
+    """
+    Iterate over the folders in *folder* whose names do not begin with a dot; none if it is missing or a link.
+
+    Raises:
+        StateFolderError: It cannot be read.
+    """
+    try:
+        yield from _folders_in(folder)
+    except _MISSING:
+        return
+    except OSError as error:
+        raise refusal(folder, error) from error
+
+
+def _folders_in(folder: str) -> Iterator[str]:
     if not _is_folder(folder):
         return
-    try:
-        names = sorted(disk.listdir(folder))
-    except OSError:
-        return
+    names = sorted(disk.listdir(folder))
     for name in names:
         path = os.path.join(folder, name)
         if not name.startswith(".") and _is_folder(path):

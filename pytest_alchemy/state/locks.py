@@ -27,6 +27,7 @@ from pytest_alchemy.state.disk import (
     is_same_file,
     open_regular,
     reason_of,
+    refusal,
     try_lock,
     unlock,
     write_all,
@@ -224,7 +225,7 @@ def is_held(path: str | os.PathLike[str]) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise StateFolderError(name, reason_of(error)) from error
+        raise refusal(name, error) from error
     try:
         if not try_lock(fd, name):
             return True

@@ -25,6 +25,7 @@ from pytest_alchemy.settings import Settings
 from pytest_alchemy.state.folders import LOCK
 from pytest_alchemy.state.locks import Holder, StageLock
 from tests.support.deadstages import DAY, OTHER_KEY, Graveyard
+from tests.support.limits import obey_permissions
 from tests.unit.cloudflare.scopes import open_scope
 
 WAITS = """
@@ -57,6 +58,18 @@ def document(result: Result) -> dict[str, Any]:
     """Return the JSON document that was printed."""
     said: dict[str, Any] = json.loads(result.stdout)
     return said
+
+
+def sweep_as_anybody(graveyard: Graveyard, *words: str) -> subprocess.CompletedProcess[str]:
+    """Call the command in a process of its own, which may do no more than its user may."""
+    return subprocess.run(
+        [*COMMAND, "sweep", *words],
+        cwd=graveyard.path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=obey_permissions,
+    )
 
 
 def test_nothing_to_do_is_one_line(graveyard: Graveyard) -> None:
@@ -158,6 +171,46 @@ def test_what_is_left_ends_with_exit_code_1(graveyard: Graveyard) -> None:
         "1 destroyed, 1 left\n"
     )
     assert sweep(graveyard).exit_code == 0  # to list it is no failure
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(
+    graveyard: Graveyard, depth: int
+) -> None:
+    folder = [graveyard.root, graveyard.root / "shop"][depth]
+    graveyard.bury("a")
+    folder.chmod(0)
+
+    refused = sweep_as_anybody(graveyard, "--yes")
+    folder.chmod(0o700)
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        f"Error: {folder} cannot be used: permission denied.\n"
+        "Make it writable for this user, or choose another place for .alchemy.\n"
+    )
+    assert graveyard.left == ["a"]
+
+
+def test_a_stage_that_cannot_be_looked_into_is_left_and_the_others_go(graveyard: Graveyard) -> None:
+    folder = graveyard.bury("a")
+    graveyard.bury("b", run="zzzzzzzz")
+    folder.chmod(0)
+
+    swept = sweep_as_anybody(graveyard, "--yes")
+    folder.chmod(0o700)
+
+    assert swept.returncode == 1
+    assert re.sub(r"\(alt-[a-z0-9-]+\)", "(*)", swept.stdout) == (
+        f"STAGE shop/test-main-k3f9x2ab, unknown contents: cannot be read. {folder} cannot be used:"
+        " permission denied. Make it writable for this user, or choose another place for .alchemy.\n"
+        "LEFT stage test-main-k3f9x2ab in shop/test-main-k3f9x2ab\n"
+        f"       {folder} cannot be used:"
+        " permission denied. Make it writable for this user, or choose another place for .alchemy.\n"
+        "DESTROYED File b (*) in shop/test-main-zzzzzzzz/test_a.py::test_one\n"
+        "1 destroyed, 1 left\n"
+    )
+    assert graveyard.left == ["a"]
 
 
 def test_a_damaged_stage_ends_with_exit_code_1_when_it_was_to_be_cleaned(

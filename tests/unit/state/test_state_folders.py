@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_alchemy.errors import LinkRefusedError, StageLockedError, StateFolderError
+from pytest_alchemy.state.disk import refusal
 from pytest_alchemy.state.folders import JOURNALS, LOCK, Root
 from pytest_alchemy.state.journal import FileJournal
 from pytest_alchemy.state.locks import Holder, is_held
@@ -150,6 +151,22 @@ def test_a_folder_that_can_never_be_made_is_not_tried_for_ever(tmp_path: Path) -
         Root(tmp_path / "link" / ".alchemy").make_stage("shop", "prod")
 
 
+@posix
+def test_whose_folder_stands_in_the_way_is_told(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root.make_stage("shop", "prod")
+    refused = PermissionError(13, "Permission denied", str(root.path / "shop" / "pr-7" / "new"))
+
+    assert str(refusal("", refused)) == (
+        f"{root.path / 'shop'} cannot be used: permission denied.\n"
+        "Make it writable for this user, or choose another place for .alchemy."
+    )
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    assert refusal("", refused).reason == f"permission denied, it belongs to user {owner}"
+
+
 # Finding
 
 
@@ -270,6 +287,7 @@ def test_processes_that_make_and_remove_at_the_same_moment_never_harm_each_other
 ) -> None:
     program = """
 import os, sys
+from pytest_alchemy.state.disk import refusal
 from pytest_alchemy.state.folders import JOURNALS, Root
 from pytest_alchemy.state.journal import FileJournal, read_journal
 from pytest_alchemy.state.locks import Holder
