@@ -48,6 +48,7 @@ class Entry(Turns):
         status: How far it has come.
         profile: The credentials that it, or what it is made inside of, asks for; empty if it takes those of its stage.
         loop: The event loop its coroutines ran on, None for plain hooks.
+        resource: The object that stands for it; not set any more once it is destroyed.
         recorded: True if the journal names it; what dies with this process is not recorded.
         settled: False if a create was cut off, so that the provider may still finish it.
         failed_inside: True once the create of something inside it failed.
@@ -55,13 +56,14 @@ class Entry(Turns):
     """
 
     __slots__ = (
-        "_own_scope", "at", "failed_inside", "key", "kind", "loop", "name", "needed_by", "needs", "parent",
+        "_own_scope", "at", "failed_inside", "id", "key", "kind", "loop", "name", "needed_by", "needs", "parent",
         "profile", "props", "recorded", "resource", "scope", "seq", "settled", "status", "test", "where", "world",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, kind: Kind, resource: Resource, seq: int) -> None:
         Turns.__init__(self, busy=True)  # whoever makes the entry creates the resource
         self.scope, self.kind, self.resource, self.seq = scope, kind, resource, seq
+        self.id: str = resource.id
         self.key: tuple[str, str] | int = (kind.name, resource.id)
         self.status = CREATING
         self.loop: Loop | None = None
@@ -110,6 +112,7 @@ class Entry(Turns):
         entry = cls.__new__(cls)
         Turns.__init__(entry, busy=busy)
         entry.scope, entry.kind, entry.resource, entry.seq = scope, kind, resource, intent.seq
+        entry.id = resource.id
         entry.key = kind.name, resource.id
         entry.status = CREATED if created else FAILED
         entry.settled, entry.recorded, entry.failed_inside = settled, True, False
@@ -154,13 +157,9 @@ class Entry(Turns):
         return _referred(resource, kind_of(type(resource)).outputs)
 
     @property
-    def id(self) -> str:
-        return self.resource.id
-
-    @property
     def title(self) -> str:
         """How messages call it: ``D1Database 'orders'``."""
-        return f"{self.kind.title} {self.resource.id!r}"
+        return f"{self.kind.title} {self.id!r}"
 
     @property
     def parallel(self) -> bool:
@@ -228,7 +227,7 @@ class Entry(Turns):
             seq=self.seq,
             path=self.scope.place,
             kind=self.kind.name,
-            id=self.resource.id,
+            id=self.id,
             name=self.name,
             world=self.world,
             props=self.sealed(self.props) if self.props else {},

@@ -129,6 +129,9 @@ async def destroy(owned: Owned, driver: Driver, deadline: float | None = None) -
         owned.status = DESTROYED
         owned.let_go()
         scope.forget(owned)
+        if isinstance(owned, Entry):
+            # It refers back to its entry: together they would wait for the next search for garbage.
+            del owned.resource
     finally:
         owned.busy = False
         owned.end()

@@ -153,7 +153,7 @@ class Scope:
     @property
     def resources(self) -> list[Resource]:
         """The resources that exist in this scope itself, in order of creation."""
-        return [e.resource for e in self.entries() if e.status is CREATED]
+        return [resource for _, resource in self.existing()]
 
     def create(self, resource: R) -> R:
         """
@@ -317,6 +317,14 @@ class Scope:
     def entries(self) -> list[Entry]:
         """Return what this scope itself owns as resources, in order of creation."""
         return [owned for owned in list(self.owned.values()) if isinstance(owned, Entry)]
+
+    def existing(self) -> list[tuple[Entry, Resource]]:
+        """Return what exists in this scope itself, with the objects that stand for it, in order of creation."""
+        # The object first: another thread may be destroying it, and takes its object from it last.
+        found = [(entry, getattr(entry, "resource", None)) for entry in self.entries()]
+        return [
+            (e, resource) for e, resource in found if resource is not None and e.status is CREATED
+        ]
 
     def subtree(self) -> list[Owned]:
         """Return everything under this scope: its own, its resources' children, its nested scopes'."""

@@ -63,11 +63,11 @@ class LastingScope(RecordedScope):
     @property
     def resources(self) -> list[Resource]:
         """The resources that exist in this scope itself, in order of creation; not what another has replaced."""
-        existing = {entry.key: entry for entry in self.entries() if entry.status is CREATED}
+        existing = {entry.key: (entry, resource) for entry, resource in self.existing()}
         return [
-            entry.resource
-            for entry in existing.values()
-            if existing.get((entry.kind.name, entry.id), entry) is entry
+            resource
+            for entry, resource in existing.values()
+            if existing.get((entry.kind.name, entry.id), (entry,))[0] is entry
         ]
 
     def child(self, name: str, **more: Any) -> Scope:

@@ -122,7 +122,7 @@ class LastingEntry(Entry):
     @replaced.setter
     def replaced(self, replaced: bool) -> None:
         # Kind and id belong to the newest generation in the scope.
-        self.key = self.seq if replaced else (self.kind.name, self.resource.id)
+        self.key = self.seq if replaced else (self.kind.name, self.id)
 
     @property
     def own_part(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from pytest_alchemy import clock, plan
 from pytest_alchemy.callers import stack_level
 from pytest_alchemy.driver import ASYNC, BLOCKING, Driver, refuse_in_coroutine, run_blocking
-from pytest_alchemy.entry import CREATED, Call, Entry, Owned
+from pytest_alchemy.entry import CREATED, DESTROYED, Call, Entry, Owned
 from pytest_alchemy.errors import (
     AlchemyError,
     DestroyError,
@@ -161,7 +161,11 @@ class RecordedScope(Scope):
             scope = self.scope_at(tuple(reference["path"]))
             kind, _, id = reference["key"].partition("-")
             newest = scope.owned.get((kind, id))
-            if isinstance(newest, Entry) and newest.name == reference["name"]:
+            if (
+                isinstance(newest, Entry)
+                and newest.name == reference["name"]
+                and newest.status is not DESTROYED
+            ):
                 return newest.resource
             for live in self.recorded.generations(scope.place, kind, id):
                 if live.entry.name == reference["name"]:  # type: ignore[union-attr]  # resources only

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import itertools
 import sys
 import threading
+import weakref
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -825,6 +829,48 @@ def test_a_destroyed_resource_is_gone_and_forgotten(
     assert not scope.owned
     assert scope.root.counts.destroyed == 1
     assert lines(scope)[-1] == records.Destroyed(1)
+
+
+@pytest.mark.usefixtures("world")
+def test_what_is_destroyed_is_freed_without_a_search_for_garbage(
+    hand: Hand, kind: type[Thing], scope: Scope
+) -> None:
+    freed = weakref.ref(hand.create(scope, kind("a")))
+    gc.disable()
+    try:
+        hand.destroy(scope)
+
+        assert freed() is None
+    finally:
+        gc.enable()
+
+
+def test_what_exists_can_be_looked_at_while_another_thread_destroys_it(
+    scope: Scope, world: World
+) -> None:
+    def remove_at(moment: int, thing: Thing) -> Callable[..., Any]:
+        steps = itertools.count()
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            frame.f_trace_opcodes = True
+            if next(steps) == moment:
+                scope.remove(thing)
+            return trace
+
+        return trace
+
+    before = sys.gettrace()
+    for moment in itertools.count():
+        thing = scope.create(Thing(f"a{moment}"))
+        sys.settrace(remove_at(moment, thing))
+        try:
+            found = scope.resources
+        finally:
+            sys.settrace(before)
+
+        assert found in ([], [thing])
+        if world.ids:  # it has looked for less time than that
+            return
 
 
 def test_what_is_about_to_be_destroyed_in_a_lasting_stage_is_recorded_first(
