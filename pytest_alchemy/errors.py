@@ -743,14 +743,19 @@ class StageDestroyed(SystemExit):
 class JournalWriteError(AlchemyError):
     """Something could not be recorded, so it must not be done."""
 
-    def __init__(self, file: str, reason: str) -> None:
-        super().__init__(file, reason)
-        self.file, self.reason = file, reason
+    def __init__(
+        self,
+        file: str,
+        reason: str,
+        remedy: str = "make room or make the folder writable, then try again",
+    ) -> None:
+        super().__init__(file, reason, remedy)
+        self.file, self.reason, self.remedy = file, reason, remedy
 
     def __str__(self) -> str:
         return (
             f"Journal {self.file} could not be written: {self.reason}.\n"
-            "What was to be recorded is not: make room or make the folder writable, then try again."
+            f"What was to be recorded is not: {self.remedy}."
         )
 
 

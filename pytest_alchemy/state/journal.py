@@ -255,7 +255,8 @@ class FileJournal:
         Not by descriptor: whoever reads a file's times makes Linux renew them at the next write, which costs more.
         """
         if not disk.access(self._file, os.F_OK):
-            raise self._error("it was deleted while in use")
+            remedy = "leave that folder alone while something uses it"
+            raise JournalWriteError(self._file, "it was deleted while in use", remedy)
         self._looked = now
 
     def _settle(self) -> None:

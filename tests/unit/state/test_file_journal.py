@@ -120,8 +120,13 @@ def test_nothing_is_made_once_the_journal_was_deleted(path: Path) -> None:
     journal = FileJournal.open(path, header(), key=KEY, durable=False)
     path.unlink()
 
-    with pytest.raises(JournalWriteError, match="deleted while in use"):
+    with pytest.raises(JournalWriteError) as caught:
         journal.append(intent(1))
+
+    assert str(caught.value) == (
+        f"Journal {path} could not be written: it was deleted while in use.\n"
+        "What was to be recorded is not: leave that folder alone while something uses it."
+    )
 
 
 @posix
