@@ -72,7 +72,13 @@ def choose(
         ContradictionError: The command line says something else.
         StageMappingError: The mapping is none.
         ProfileDeniedError: The mapping does not let the profile touch the stage.
+        TypeError: The password is no text.
     """
+    if not isinstance(password, str | None):
+        raise TypeError(
+            f"password has to be str, not {type(password).__name__}.\n"
+            'Pass the text itself: password=os.environ["ALCHEMY_PASSWORD"].'
+        )
     given = command_line()
     given.agree("app", check_name("an application", app))
     strategy = _one_of("destroy_strategy", destroy_strategy, STRATEGIES)

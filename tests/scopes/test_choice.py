@@ -193,3 +193,14 @@ def test_the_mapping_holds_for_what_is_not_said_too(monkeypatch: pytest.MonkeyPa
 def test_a_mapping_that_is_none_is_refused() -> None:
     with pytest.raises(StageMappingError):
         choose("my-app", stage="prod", stage_profile_mapping={"prod": "prod"})
+
+
+@pytest.mark.parametrize("password", [b"correct horse", alchemy.secret("correct horse")])
+def test_a_password_that_is_no_text_is_refused_and_not_shown(password: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        alchemy("my-app", password=password)
+
+    assert str(caught.value) == (
+        f"password has to be str, not {type(password).__name__}.\n"
+        'Pass the text itself: password=os.environ["ALCHEMY_PASSWORD"].'
+    )
