@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -403,9 +404,12 @@ class Hooks:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Make the body of an async test cancellable, and undo what a body did to the current scope."""
+        """Let a body be cancelled, if it is async, and find its fake account; undo what it did to the current scope."""
         test = item.stash.get(TEST_SCOPE, None)
         undo: Callable[[], None] | None = test.guard() if test else None
+        # A fixture that came after `fake_cloudflare` may have put its own in the way. Not imported, none is open.
+        if (door := sys.modules.get("pytest_alchemy.cloudflare.fake.respx_door")) is not None:
+            door.go_first()
         before = current.get()
         try:
             return (yield)

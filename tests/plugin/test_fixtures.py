@@ -452,3 +452,47 @@ def test_fixtures_without_the_hooks_of_the_plugin_say_what_is_wrong(
             "*or another plugin sets up fixtures by itself. Leave out -p no:alchemy, or that plugin.",
         ]
     )
+
+
+def test_the_fake_account_answers_whoever_else_patches_httpx(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makeconftest(  # what pytest-httpx does
+        """
+        import httpx
+        import pytest
+
+        @pytest.fixture
+        def mocked(monkeypatch):
+            monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda *_: httpx.Response(203))
+        """
+    )
+    pytester.makepyfile(
+        """
+        import httpx
+        from pytest_alchemy.cloudflare import Worker
+
+        def calls_the_account(fake):
+            headers = {"Authorization": f"Bearer {fake.api_token}"}
+            return httpx.get("https://api.cloudflare.com/client/v4/user", headers=headers).status_code
+
+        def test_a_mock_that_comes_first(mocked, alchemy_app, fake_cloudflare):
+            worker = alchemy_app.create(Worker("api", script="export default {}"))
+            assert httpx.get(worker.url).status_code == 501
+            assert calls_the_account(fake_cloudflare) == 200
+            assert httpx.get("https://other.example/").status_code == 203
+
+        def test_a_mock_that_comes_last(fake_cloudflare, mocked):
+            assert calls_the_account(fake_cloudflare) == 200
+            assert httpx.get("https://other.example/").status_code == 203
+
+        def test_the_mock_is_over(alchemy_scope, fake_cloudflare):
+            worker = alchemy_scope.create(Worker("api", script="export default {}"))
+            assert httpx.get(worker.url).status_code == 501
+            assert calls_the_account(fake_cloudflare) == 200
+        """
+    )
+
+    result = world.run_apart()
+
+    result.assert_outcomes(passed=3)

@@ -6,15 +6,18 @@ Two ways for httpx clients of this process to reach a fake account.
   worker of the account is answered by the account. It stands below the clients and above their connections, for these
   hosts only, so a user's own respx mocks for other hosts work as ever, whenever they were started. For the API's host
   the account goes before a respx route; to answer differently, use `FakeAccount.fail`. Clients with a transport of
-  their own (an ``httpx.MockTransport``, say) never reach the network and are left alone.
+  their own (an ``httpx.MockTransport``, say) never reach the network and are left alone. A library that puts its own
+  in the same place (pytest-httpx) goes before the account until `go_first`, and may take ours away with its own at
+  its end; so ours is put there again whenever it is needed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -74,8 +77,7 @@ def answering(account: FakeAccount, host: str = HOST) -> Iterator[FakeAccount]:
     """
     entry = (host, account)
     with _lock:
-        if not (_open or _at_home):
-            _patch()
+        _patch()
         _open.append(entry)
     try:
         yield account
@@ -94,9 +96,15 @@ def keep_at_home(account: FakeAccount) -> None:
     Their addresses look like public ones; without this, a test that calls one would leave the machine.
     """
     with _lock:
-        if not (_open or _at_home):
-            _patch()
+        _patch()
         _at_home.add(account)
+
+
+def go_first() -> None:
+    """Go before what another library has put in our place since a block of `answering` was opened."""
+    with _lock:
+        if _open:
+            _patch()
 
 
 def from_httpx(request: httpx.Request) -> Request:
@@ -152,8 +160,8 @@ def _delivery(
 _lock = threading.Lock()
 _open: list[tuple[str, FakeAccount]] = []
 _at_home: weakref.WeakSet[FakeAccount] = weakref.WeakSet()
-# What stood in the classes before; another library may have put its own there before us.
-_originals: list[tuple[type, str, Callable[..., Any], Callable[..., Any]]] = []
+# By id(), because what another library wraps around ours may say that it is equal to it.
+_ours: weakref.WeakValueDictionary[int, Callable[..., Any]] = weakref.WeakValueDictionary()
 
 
 def _answer(request: httpx.Request) -> Callable[[], httpx.Response] | None:
@@ -171,9 +179,29 @@ def _answer(request: httpx.Request) -> Callable[[], httpx.Response] | None:
 
 
 def _patch() -> None:
-    send = httpx.HTTPTransport.handle_request
-    asend = httpx.AsyncHTTPTransport.handle_async_request
+    """Put ours around what stands in the classes, unless that is ours."""
+    for owner, name, around in _PLACES:
+        there = owner.__dict__[name]
+        if not _is_ours(there):
+            ours = around(there)
+            _ours[id(ours)] = ours
+            setattr(owner, name, ours)
 
+
+def _unpatch() -> None:
+    """Take ours away; below what another library put over it it stays, and lets everything through."""
+    for owner, name, _ in _PLACES:
+        there = owner.__dict__[name]
+        if _is_ours(there):
+            setattr(owner, name, there.__wrapped__)
+
+
+def _is_ours(function: Callable[..., Any]) -> bool:
+    return _ours.get(id(function)) is function
+
+
+def _around(send: Callable[..., httpx.Response]) -> Callable[..., httpx.Response]:
+    @functools.wraps(send)
     def handle_request(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
         answer = _answer(request)
         if answer is None:
@@ -181,29 +209,26 @@ def _patch() -> None:
         request.read()
         return _handed_over(answer(), request)
 
+    return handle_request
+
+
+def _async_around(
+    send: Callable[..., Awaitable[httpx.Response]],
+) -> Callable[..., Awaitable[httpx.Response]]:
+    @functools.wraps(send)
     async def handle_async_request(
         self: httpx.AsyncHTTPTransport, request: httpx.Request
     ) -> httpx.Response:
         answer = _answer(request)
         if answer is None:
-            return await asend(self, request)
+            return await send(self, request)
         await request.aread()
         return await _ahanded_over(answer(), request)
 
-    _replace(httpx.HTTPTransport, "handle_request", send, handle_request)
-    _replace(httpx.AsyncHTTPTransport, "handle_async_request", asend, handle_async_request)
+    return handle_async_request
 
 
-def _replace(
-    owner: type, name: str, original: Callable[..., Any], ours: Callable[..., Any]
-) -> None:
-    setattr(owner, name, ours)
-    _originals.append((owner, name, original, ours))
-
-
-def _unpatch() -> None:
-    while _originals:
-        owner, name, original, ours = _originals.pop()
-        # If somebody patched over us, theirs stays: ours lets everything through once no block is open.
-        if owner.__dict__.get(name) is ours:
-            setattr(owner, name, original)
+_PLACES: tuple[tuple[type, str, Callable[[Any], Callable[..., Any]]], ...] = (
+    (httpx.HTTPTransport, "handle_request", _around),
+    (httpx.AsyncHTTPTransport, "handle_async_request", _async_around),
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,12 @@ import respx
 
 from pytest_alchemy.cloudflare import Worker
 from pytest_alchemy.cloudflare.fake import FakeAccount, FakeCloudflare
-from pytest_alchemy.cloudflare.fake.respx_door import answering, keep_at_home, transport_for
+from pytest_alchemy.cloudflare.fake.respx_door import (
+    answering,
+    go_first,
+    keep_at_home,
+    transport_for,
+)
 from pytest_alchemy.settings import Settings
 from tests.unit.cloudflare.api import Api
 from tests.unit.cloudflare.scopes import open_scope
@@ -286,6 +292,65 @@ def test_a_patch_made_over_ours_is_left_in_place(
         httpx.HTTPTransport.handle_request = original  # type: ignore[method-assign]
 
     assert statuses == (203, 299)
+
+
+class Neighbour:
+    """A library that stands where the account does, and puts back what it found there, as pytest-httpx does."""
+
+    def __init__(self) -> None:
+        self.patch = pytest.MonkeyPatch()
+        found = httpx.HTTPTransport.handle_request
+
+        def theirs(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+            return found(self, request) if request.url.host == "real" else httpx.Response(203)
+
+        self.patch.setattr(httpx.HTTPTransport, "handle_request", theirs)
+
+    def end(self) -> None:
+        self.patch.undo()
+
+
+def test_the_account_answers_again_after_a_library_took_ours_away_with_its_own(
+    account: FakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = worker_url(account)
+    with answering(account):
+        monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda *_: httpx.Response(203))
+        keep_at_home(account)
+        at_home = httpx.get(url).status_code
+        monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda *_: httpx.Response(203))
+
+        with answering(account):
+            called = httpx.get(USER, headers=bearer(account)).status_code
+
+    assert (at_home, called) == (501, 200)
+
+
+def test_the_account_goes_first_again_when_it_is_asked_to(account: FakeAccount) -> None:
+    with answering(account):
+        neighbour = Neighbour()
+        go_first()
+        statuses = (
+            httpx.get(USER, headers=bearer(account)).status_code,
+            httpx.get("https://theirs.example/").status_code,
+        )
+        neighbour.end()
+
+    assert statuses == (200, 203)
+
+
+def test_nothing_piles_up_in_the_transports_where_a_library_ends_after_the_account(
+    account: FakeAccount,
+) -> None:
+    for _ in range(sys.getrecursionlimit()):
+        with answering(account):
+            neighbour = Neighbour()
+        neighbour.end()
+
+    with answering(account), respx.mock as mock:
+        mock.get("https://other.example/").respond(202)
+
+        assert httpx.get("https://other.example/").status_code == 202
 
 
 def test_a_visit_ends_with_its_faults_and_its_requests() -> None:
