@@ -18,7 +18,7 @@ from pytest_alchemy.report.book import FactBook
 from .leftovers import Leftovers
 from .options import Options
 from .progress import Bulletins, say
-from .reaping import Reaping
+from .reaping import Reaping, unfinished
 from .reporting import Reporter
 from .signals import end_on_sigterm, notice_interrupts
 
@@ -157,7 +157,7 @@ class Controller:
         finally:
             if self._given_up:
                 for folder in self._folders("*"):
-                    for fact in _unfinished(folder, "the teardown was interrupted"):
+                    for fact in unfinished(folder, "the teardown was interrupted"):
                         self._book.add(fact)
             if self._bulletins:
                 self._bulletins.end()
@@ -207,16 +207,8 @@ class Controller:
         to_the_end &= not self._in_haste
         for reap in reaps:
             patience = give_up - clock.monotonic()
-            facts = reap.facts(patience, self._tell, to_the_end=to_the_end)
-            yield from facts
-            if not reap.is_alive():  # what it told while it was looked at
-                yield from reap.facts(0.0, self._tell)[len(facts) :]
-            else:
-                told = {fact.name for fact in facts}
-                left = _unfinished(
-                    reap.folder, "its destroy takes long and goes on without this run"
-                )
-                yield from (fact for fact in left if fact.name not in told)
+            late = "its destroy takes long and goes on without this run"
+            yield from reap.results(patience, self._tell, late=late, to_the_end=to_the_end)
 
     def _explained(self, fact: Fact) -> Fact:
         """Return *fact* with the test that its worker died in."""
@@ -238,29 +230,3 @@ class Controller:
         if folder not in self._reaps:
             self._reaps[folder] = Reaping(folder, PATIENCE)
         return self._reaps[folder]
-
-
-def _unfinished(folder: Path, reason: str) -> Iterator[Fact]:
-    """Yield what is still there in the stage's folder *folder*; whoever reaps it goes on without this process."""
-    from pytest_alchemy.recovery.found import Choice, look_at
-    from pytest_alchemy.report.facts import Fact
-    from pytest_alchemy.state.keys import user_key
-
-    found = look_at(folder, user_key(), Choice())
-    if found is None:
-        return
-    for thing in found.things:
-        yield Fact(
-            what="unfinished",
-            kind=thing.kind,
-            id=thing.id,
-            name=thing.name,
-            scope=thing.scope,
-            stage=found.stage,
-            app=found.app,
-            world=thing.world,
-            test=thing.test,
-            where=thing.where,
-            at=thing.at,
-            reason=reason,
-        )

@@ -48,14 +48,21 @@ class Leftovers(threading.Thread):
             self._reapings.append(Reaping(folder, timeout=0.0))
 
     def facts(self, tell: Callable[[str], None], patience: float | None = None) -> Iterator[Fact]:
-        """Yield what became of each thing, and *tell* how far it is; what is still there fails nobody else's run."""
+        """
+        Yield what became of each thing, and *tell* how far it is; what is still there fails nobody else's run.
+
+        With no *patience* at all nobody waits for anything, nor looks at what is still there.
+        """
         patience = PATIENCE if patience is None else patience
         give_up = clock.monotonic() + patience
         if self.ident is not None:
             self.join(patience)
-        for reaping in list(self._reapings):
-            for fact in reaping.facts(give_up - clock.monotonic(), tell):
-                yield _of_another_run(fact)
+        for reaping in list(self._reapings) if patience else ():
+            left = give_up - clock.monotonic()
+            late = "this run ends before it is destroyed"
+            for fact in reaping.results(left, tell, late=late):
+                if (fact.what, fact.kind) != ("unfinished", "stage"):  # others clean it up already
+                    yield _of_another_run(fact)
 
     def _stages(self) -> Iterator[Path]:
         from pytest_alchemy.errors import AlchemyError
@@ -73,7 +80,7 @@ class Leftovers(threading.Thread):
 def _of_another_run(fact: Fact) -> Fact:
     if fact.what == "reaped":
         return fact.changed(reason=fact.reason or "left behind by an earlier run")
-    if fact.is_leak:
+    if fact.is_leak or fact.what == "unfinished":
         return fact.changed(
             what="unfinished", reason=f"left behind by an earlier run: {fact.reason}"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,26 @@ class Reaping(threading.Thread):
                 tell(f"alchemy: {self._title}: {gone} destroyed so far")
         return list(self._facts)
 
+    def results(
+        self, patience: float, tell: Callable[[str], None], *, late: str, to_the_end: bool = False
+    ) -> Iterator[Fact]:
+        """
+        Yield what became of each thing, also of what is still there when nobody waits any longer.
+
+        Args:
+            patience: As for `facts`.
+            tell: As for `facts`.
+            late: Why that is still there.
+            to_the_end: As for `facts`.
+        """
+        facts = self.facts(patience, tell, to_the_end=to_the_end)
+        yield from facts
+        if not self.is_alive():  # what it told while it was looked at
+            yield from self.facts(0.0, tell)[len(facts) :]
+            return
+        told = {fact.name for fact in facts}
+        yield from (fact for fact in unfinished(self.folder, late) if fact.name not in told)
+
     @property
     def _waits(self) -> bool:
         """Whether it is for what may still appear."""
@@ -105,4 +125,33 @@ class Reaping(threading.Thread):
             scope=self._title,
             stage=stage,
             app=app,
+        )
+
+
+def unfinished(folder: Path, reason: str) -> Iterator[Fact]:
+    """Yield what is still there in the stage's folder *folder*, but for what is kept, each with *reason*."""
+    from pytest_alchemy.recovery.found import Choice, look_at
+    from pytest_alchemy.report.facts import Fact
+    from pytest_alchemy.state.keys import user_key
+
+    found = look_at(folder, user_key(), Choice())
+    if found is None:
+        return
+    now = clock.now()
+    for thing in found.things:
+        if thing.kept_until > now:
+            continue
+        yield Fact(
+            what="unfinished",
+            kind=thing.kind,
+            id=thing.id,
+            name=thing.name,
+            scope=thing.scope,
+            stage=found.stage,
+            app=found.app,
+            world=thing.world,
+            test=thing.test,
+            where=thing.where,
+            at=thing.at,
+            reason=reason,
         )

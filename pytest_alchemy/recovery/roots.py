@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pytest_alchemy.errors import StateFolderError
 from pytest_alchemy.state.folders import Root
 
 
@@ -16,7 +17,14 @@ def nearest_root(start: Path) -> Path:
     """
     for folder in (start, *start.parents):
         root = folder / ".alchemy"
-        # The one in a home folder may hold nothing but credentials.
-        if any(Root(root).stages()):
+        if _may_hold_stages(root):
             return root
     return start / ".alchemy"
+
+
+def _may_hold_stages(root: Path) -> bool:
+    """Tell whether a stage lies in *root*: the one in a home folder may hold nothing but credentials."""
+    try:
+        return any(Root(root).stages())
+    except StateFolderError:  # another user's, say: whoever looks into it tells
+        return True

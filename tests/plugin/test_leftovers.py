@@ -21,6 +21,18 @@ def test_dies(alchemy_scope):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
+SLOW = """
+import time
+from kinds import HERE, File
+
+class Slow(File):
+    def destroy(self):
+        (HERE / "destroying").touch()
+        while not (HERE / "go on").exists():
+            time.sleep(0.02)
+        super().destroy()
+"""
+
 USES_A_SCOPE = """
 import pytest
 from kinds import File
@@ -63,27 +75,42 @@ def test_the_next_run_that_uses_a_scope_destroys_it_and_says_so(
     result.stdout.fnmatch_lines(["*left behind by an earlier run; destroyed in *"])
 
 
+def test_what_takes_longer_than_a_run_waits_for_it_is_told_and_goes_on(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        no_watchdog=NO_WATCHDOG,
+        hasty="from pytest_alchemy.plugin import leftovers; leftovers.PATIENCE = 0.1",
+        slow=SLOW,
+        test_dies=DIES.replace("from kinds import File", "from slow import Slow as File"),
+        test_uses=USES_A_SCOPE,
+    )
+    world.run_apart("-p", "no_watchdog", "test_dies.py")
+
+    result = world.run_apart("-p", "hasty", "test_uses.py")
+
+    assert result.ret == 0
+    assert world.left == ["left"]
+    counts, unfinished, _, reason, clean_up = section(result)
+    assert counts == "2 created, 2 destroyed, 1 unfinished, 0 leaked in shop/test-*"
+    assert unfinished.startswith("UNFINISHED Slow left (")
+    assert reason.strip() == ("left behind by an earlier run: this run ends before it is destroyed")
+    assert clean_up == "clean up: alchemy sweep --yes"
+    (pytester.path / "go on").touch()
+    give_up = time.monotonic() + 30
+    while world.state.exists() and time.monotonic() < give_up:
+        time.sleep(0.02)
+    assert world.left == []
+
+
 def test_an_interrupted_run_does_not_wait_long_for_what_others_left(
     pytester: pytest.Pytester, world: World
 ) -> None:
     pytester.makepyfile(
         no_watchdog=NO_WATCHDOG,
         patient="from pytest_alchemy.plugin import leftovers; leftovers.PATIENCE = 600.0",
-        test_dies="""
-        import os, signal, time
-        from kinds import HERE, File
-
-        class Slow(File):
-            def destroy(self):
-                (HERE / "destroying").touch()
-                while not (HERE / "go on").exists():
-                    time.sleep(0.02)
-                super().destroy()
-
-        def test_dies(alchemy_scope):
-            alchemy_scope.create(Slow("left"))
-            os.kill(os.getpid(), signal.SIGKILL)
-        """,
+        slow=SLOW,
+        test_dies=DIES.replace("from kinds import File", "from slow import Slow as File"),
         test_interrupted="""
         import time
         from kinds import HERE
@@ -134,6 +161,23 @@ def test_what_belongs_to_a_living_process_is_left_alone(
     assert result.ret == 0
     assert world.left == ["left"]
     assert section(result) == ["2 created, 2 destroyed, 0 leaked in shop/test-*"]
+
+
+def test_what_another_run_cleans_up_already_is_left_to_that_without_a_word(
+    pytester: pytest.Pytester, world: World, dead_run: Path, owner: StageLock
+) -> None:
+    pytester.makepyfile(  # it was free when this run looked
+        looked_before="""
+        from pytest_alchemy.recovery import reapable
+
+        reapable.is_reapable = lambda folder, key: True
+        """
+    )
+
+    result = world.run_apart("-p", "looked_before", "test_uses.py")
+
+    assert section(result) == ["2 created, 2 destroyed, 0 leaked in shop/test-*"]
+    assert world.left == ["left"]
 
 
 def test_what_cannot_be_destroyed_fails_nobody_elses_run(
