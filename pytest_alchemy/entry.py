@@ -6,7 +6,7 @@ import enum
 import inspect
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
@@ -350,10 +350,7 @@ class Call(Turns):
     @property
     def title(self) -> str:
         name = getattr(self.function, "__qualname__", None) or shown_as(self.function)
-        given = [*map(shown_as, self.args)]
-        given += [f"{name}={shown_as(value)}" for name, value in self.kwargs.items()]
-        shown = ", ".join(given)
-        return f"deferred {name}({shown if len(shown) <= 60 else shown[:57] + '...'})"
+        return f"deferred {shown_call(name, self.args, self.kwargs)}"
 
     @property
     def name(self) -> str:
@@ -408,6 +405,13 @@ def shown_as(value: object) -> str:
         return repr(value)
     except Exception:
         return f"<{type(value).__name__}>"
+
+
+def shown_call(name: str, args: Iterable[object], kwargs: Mapping[str, object]) -> str:
+    """Return how messages show a call; a physical name is among its arguments most of the time, and is not cut."""
+    given = [*map(shown_as, args), *(f"{key}={shown_as(value)}" for key, value in kwargs.items())]
+    shown = ", ".join(given)
+    return f"{name}({shown if len(shown) <= 200 else shown[:197] + '...'})"
 
 
 def _referred(resource: Resource, names: Iterable[str]) -> tuple[Entry, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_alchemy import clock
+from pytest_alchemy.entry import shown_call
 from pytest_alchemy.errors import AlchemyError, JournalForeignError
 from pytest_alchemy.names import folder_name
 from pytest_alchemy.records import Deferred, KindSeen, Live, StageOpened
@@ -230,9 +231,7 @@ def _call(record: Deferred) -> str:
     """Return a deferred call as reports call it."""
     if not record.module:
         return record.function.removeprefix("deferred ")
-    given = [*map(repr, record.args), *(f"{name}={it!r}" for name, it in record.kwargs.items())]
-    shown = ", ".join(given)
-    return f"{record.function}({shown if len(shown) <= 60 else shown[:57] + '...'})"
+    return shown_call(record.function, record.args, record.kwargs)
 
 
 def _title(seen: KindSeen | None, kind: str) -> str:

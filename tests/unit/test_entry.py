@@ -162,11 +162,21 @@ def test_a_call_that_no_other_process_can_make_is_recorded_as_such(
     assert importable or (record.function, record.args) == (title, [])
 
 
-def test_a_long_call_is_told_in_short(scope: Scope) -> None:
-    scope.defer(delete_bucket, "x" * 80, force=True)
+def test_a_call_is_told_with_the_whole_of_a_long_name(scope: Scope) -> None:
+    name = scope.physical_name("an-upload-of-the-nightly-export", max=100)
+
+    scope.defer(delete_bucket, name, force=True)
 
     (call,) = scope.owned.values()
-    assert call.title == f"deferred delete_bucket('{'x' * 56}...)"
+    assert len(name) > 60
+    assert call.title == f"deferred delete_bucket('{name}', force=True)"
+
+
+def test_a_long_call_is_told_in_short(scope: Scope) -> None:
+    scope.defer(delete_bucket, "x" * 220, force=True)
+
+    (call,) = scope.owned.values()
+    assert call.title == f"deferred delete_bucket('{'x' * 196}...)"
     assert call.name == call.title
     assert call.facts()["kind"] == "deferred"
     assert call.facts()["id"] == call.title.removeprefix("deferred ")
