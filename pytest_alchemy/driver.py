@@ -299,8 +299,8 @@ def call_hook(hook: Hook, may_await: bool) -> Any:
     before = _async_hook.get()
     if before is may_await:
         return hook()
-    _async_hook.set(may_await)
     try:
+        _async_hook.set(may_await)
         return hook()
     finally:
         _async_hook.set(before)

@@ -27,13 +27,13 @@ def hook_of(entry: Entry, resource: Resource, name: str, *args: Any) -> Callable
 def _call_inside(entry: Entry, binding: Binding, hook: Callable[[], Any]) -> Any:
     """Call *hook*, or return what awaits it, with the scope of *entry* as the current one and its outputs unguarded."""
     before = current.get()
-    current.set(entry)
     binding.hooks_open += 1
     try:
+        current.set(entry)  # here: an interrupt may come as soon as it is set
         result = hook()
     finally:
-        current.set(before)
         binding.hooks_open -= 1
+        current.set(before)
     if result is None or not is_awaitable(result):
         return result
     return _await_inside(entry, binding, result)
@@ -42,13 +42,13 @@ def _call_inside(entry: Entry, binding: Binding, hook: Callable[[], Any]) -> Any
 async def _await_inside(entry: Entry, binding: Binding, hook: Awaitable[Any]) -> Any:
     """Return what *hook* returns, in the same surroundings as in `_call_inside`."""
     before = current.get()
-    current.set(entry)
     binding.hooks_open += 1
     try:
+        current.set(entry)
         return await hook
     finally:
-        current.set(before)
         binding.hooks_open -= 1
+        current.set(before)
 
 
 HOOK_CODE = frozenset({call_hook.__code__, _await_inside.__code__})

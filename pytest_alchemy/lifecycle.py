@@ -64,6 +64,7 @@ async def create(scope: Scope, resource: Resource, driver: Driver) -> Resource:
         elif entry := _take_in(scope, kind, resource):
             break
     try:
+        resource._alchemy.owner = entry  # here: an interrupt may come at the very entry of a call
         record_intent(entry)
         entry.hold()
         await make(entry, driver)
@@ -126,8 +127,8 @@ async def destroy(owned: Owned, driver: Driver, deadline: float | None = None) -
             await _call(owned, driver, deadline)
         at = 0.0 if stage.program.diary is None else clock.now()
         _note(owned, records.Destroyed(owned.seq, at))
+        owned.let_go()  # first: what it needs waits for that, and an interrupt may come in between
         owned.status = DESTROYED
-        owned.let_go()
         scope.forget(owned)
         if isinstance(owned, Entry):
             # It refers back to its entry: together they would wait for the next search for garbage.
@@ -154,6 +155,7 @@ async def take_on(scope: Scope, resource: Resource, leftover: Entry) -> Resource
     if entry is None:
         raise RuntimeError(f"{leftover.title} has been created meanwhile")
     try:
+        resource._alchemy.owner = entry
         record_intent(entry)
         entry.hold()
         for name in entry.kind.outputs:
@@ -161,6 +163,7 @@ async def take_on(scope: Scope, resource: Resource, leftover: Entry) -> Resource
                 resource.__dict__[name] = leftover.resource.__dict__[name]
         made(entry, entry.outputs())
     finally:
+        entry.busy = False
         entry.end()
     return resource
 
@@ -214,8 +217,6 @@ def _world_of(kind: Kind, resource: Resource) -> str:
 def record_intent(entry: Entry) -> None:
     """Record that *entry* is about to be created; if that cannot be, nothing has happened."""
     stage = entry.scope.root
-    binding = entry.resource._alchemy
-    binding.owner = entry
     try:
         if entry.props:
             for value in variables(entry.props):
@@ -231,7 +232,7 @@ def record_intent(entry: Entry) -> None:
     except BaseException:
         entry.status = DESTROYED
         entry.scope.forget(entry)
-        binding.owner = None
+        entry.resource._alchemy.owner = None
         raise
 
 
@@ -249,14 +250,17 @@ async def turn(
 
 async def _again(existing: Entry, resource: Resource, driver: Driver) -> Resource | None:
     """Declare a kind and id that the scope knows; None if it has to be created after all."""
-    await turn(existing, existing.begin(), driver)
+    if (others := existing.begin()) is not None:
+        await turn(existing, others, driver)
     try:
         if existing.status is CREATED:
             return await _same(existing, resource, driver)
     finally:
+        existing.busy = False
         existing.end()
     # A create of it failed, or children of it are left: what there is of it goes first.
     await existing.scope.unmake(existing, driver)
+    existing.scope.forget(existing)
     return None
 
 

@@ -278,8 +278,8 @@ class Scope:
         @functools.wraps(function)
         def bound(*args: P.args, **kwargs: P.kwargs) -> T:
             before = _current.get()
-            _current.set(self)
             try:
+                _current.set(self)
                 return function(*args, **kwargs)
             finally:
                 _current.set(before)

@@ -173,8 +173,8 @@ class Teardown:
     async def run(self, strategy: Strategy) -> Outcome:
         """Destroy everything that can be destroyed; errors are in the outcome, interrupts are raised."""
         before = retry.patient.get()
-        retry.patient.set(True)
         try:
+            retry.patient.set(True)
             with Alarm(HOOK_CODE, self._aim) as alarm:
                 if strategy == "sequential":
                     while thing := self._order.take():

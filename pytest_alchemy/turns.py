@@ -41,14 +41,21 @@ class Turns:
         Returns:
             None if the turn is yours; else what is done once somebody else's is over: then try again.
         """
-        with _lock:
-            if self.busy and (self._loop is None or self._loop.is_running()):
-                if self._waiting is None:
-                    self._waiting = futures.Future()
-                if self.busy:  # still, now that whoever ends it sees that somebody waits
-                    return self._waiting
-            self.busy, self._loop = True, running_loop()
-            return None
+        taken = False
+        try:
+            with _lock:
+                if self.busy and (self._loop is None or self._loop.is_running()):
+                    if self._waiting is None:
+                        self._waiting = futures.Future()
+                    if self.busy:  # still, now that whoever ends it sees that somebody waits
+                        return self._waiting
+                self._loop = running_loop()
+                self.busy = taken = True
+                return None
+        except BaseException:  # an interrupt may come when the lock is given back
+            if taken:
+                self.busy = False
+            raise
 
     def end(self) -> None:
         """Give the turn back, and wake whoever waits for it."""

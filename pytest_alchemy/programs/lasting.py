@@ -229,6 +229,7 @@ class LastingScope(RecordedScope):
             self._relink(entry)
         finally:
             if entry is not None:
+                entry.busy = False
                 entry.end()
         return resource
 
@@ -265,6 +266,7 @@ class LastingScope(RecordedScope):
                 place = resource._alchemy.where
                 raise ChangedWithinRunError(entry.title, names, entry.where, place)
         finally:
+            entry.busy = False
             entry.end()
         return await self._new(entry.kind, resource, driver, entry)
 
@@ -433,6 +435,7 @@ class LastingScope(RecordedScope):
             self._linked(entry)
             await (self._adopt(entry, driver) if there else lifecycle.make(entry, driver))
         finally:
+            entry.busy = False
             entry.end()
         if old is not None:
             self.recorded.told.add(old.seq)

@@ -8,7 +8,8 @@ import itertools
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -1129,16 +1130,14 @@ def test_a_teardown_waits_for_another_step_only_until_its_time_is_over(
     assert world.done == ["create a", "destroy a"]
 
 
-class Interrupt(BaseException):
+class Interrupt(KeyboardInterrupt):
     """What a signal may raise at any call, and at the end of any."""
 
 
-@pytest.mark.parametrize(
-    ("moment", "place"), [("call", Turns.end), ("return", Scope.take_in)], ids=["end", "begin"]
-)
-def test_what_was_interrupted_at_a_call_is_destroyed_without_waiting(
-    scope: Scope, world: World, moment: str, place: Any
-) -> None:
+@contextmanager
+def interrupted(moment: str, place: Callable[..., object]) -> Iterator[None]:
+    """Interrupt what runs at the entry of *place* (``call``) or at its end (``return``)."""
+
     def interrupt(frame: FrameType, event: str, _: object) -> Any:
         if frame.f_code is place.__code__ and event == moment:
             raise Interrupt
@@ -1148,11 +1147,34 @@ def test_what_was_interrupted_at_a_call_is_destroyed_without_waiting(
     sys.settrace(interrupt)
     try:
         with pytest.raises(Interrupt):
-            scope.create(Thing("a"))
+            yield
     finally:
         sys.settrace(before)
+
+
+@pytest.mark.parametrize(
+    ("moment", "place"), [("call", Turns.end), ("return", Scope.take_in)], ids=["end", "begin"]
+)
+def test_what_was_interrupted_at_a_call_is_destroyed_without_waiting(
+    scope: Scope, world: World, moment: str, place: Callable[..., object]
+) -> None:
+    with interrupted(moment, place):
+        scope.create(Thing("a"))
 
     outcome = run_blocking(scope.close(BlockingDriver(), timeout=5.0))
 
     assert outcome.failures == []
     assert world.ids == []
+
+
+def test_what_an_interrupt_left_in_its_scope_when_it_was_gone_can_be_made_again(
+    scope: Scope, world: World
+) -> None:
+    thing = scope.create(Thing("a"))
+    with interrupted("call", Scope.forget):
+        scope.remove(thing)
+
+    again = scope.create(Thing("a"))
+
+    assert world.done == ["create a", "destroy a", "create a"]
+    assert scope.resources == [again]
