@@ -14,6 +14,7 @@ import click
 from pytest_alchemy.cli.frame import Verb, json_option, print_json, progress, say
 from pytest_alchemy.cli.stages import (
     app_option,
+    ask,
     lock_timeout_option,
     naming_backups,
     root_option,
@@ -22,7 +23,6 @@ from pytest_alchemy.cli.stages import (
 )
 from pytest_alchemy.cli.streams import kept_for_document, show
 from pytest_alchemy.cli.sweepreport import outcome_data, shown, tell_outcome, totals
-from pytest_alchemy.cli.words import count
 from pytest_alchemy.programs.choice import default_stage
 from pytest_alchemy.recovery.access import check_kept
 from pytest_alchemy.recovery.byhand import destroy_by_hand
@@ -32,9 +32,6 @@ from pytest_alchemy.recovery.found import FoundStage
 from pytest_alchemy.recovery.outcome import Outcome
 from pytest_alchemy.recovery.sweep import outcome_of
 from pytest_alchemy.state.keys import user_key
-
-_SHOWN = 20
-"""How many things are named in the question."""
 
 
 @click.command(
@@ -86,7 +83,8 @@ def destroy(
         state = DeadStage(found.folder, user_key()).read()
         check_kept(state, profile)
         if not force:
-            _ask(found)
+            names = [shown(thing.kind, thing.id, thing.name) for thing in found.things]
+            ask(found, names, verb="destroy", done="destroyed")
         if state.header is not None:
             take_footing(state.header)
         destruction = _Destruction(
@@ -95,31 +93,6 @@ def destroy(
         with kept_for_document(as_json):
             destruction.run()
     sys.exit(destruction.end())
-
-
-def _ask(found: FoundStage) -> None:
-    """
-    Have the stage's name typed.
-
-    Raises:
-        click.ClickException: Nobody can be asked, or another name was typed.
-    """
-    title = title_of(found)
-    if not sys.stdin.isatty():
-        raise click.ClickException(
-            f"{title} was not destroyed: nobody can be asked without a terminal.\n"
-            "Say --force to destroy it without asking."
-        )
-    click.echo(f"{count(len(found.things), 'resource')} in {title} to be destroyed:", err=True)
-    for thing in found.things[:_SHOWN]:
-        click.echo(f"       {shown(thing.kind, thing.id, thing.name)}", err=True)
-    if len(found.things) > _SHOWN:
-        click.echo(f"       and {len(found.things) - _SHOWN} more: alchemy state list", err=True)
-    typed = click.prompt(
-        "Type the name of the stage to destroy it", err=True, default="", show_default=False
-    )
-    if typed != found.stage:
-        raise click.ClickException(f"{title} was not destroyed: that is not its name.")
 
 
 class _Destruction:

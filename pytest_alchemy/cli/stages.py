@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from pytest_alchemy.cli.words import count
 from pytest_alchemy.errors import JournalCorruptError, StateFileError, StateForeignError
 from pytest_alchemy.recovery.found import Choice, FoundStage, find_stages
 from pytest_alchemy.recovery.roots import nearest_root
@@ -19,6 +21,9 @@ from pytest_alchemy.state.backup import backups_of
 from pytest_alchemy.state.folders import JOURNALS
 from pytest_alchemy.state.keys import user_key
 from pytest_alchemy.state.statefile import STATE
+
+_SHOWN: Final = 20
+"""How many things are named in a question."""
 
 ANYBODYS: Final = Choice(foreign=True)
 
@@ -87,6 +92,37 @@ def the_stage(root: Path | None, app: str | None, stage: str) -> FoundStage:
 def title_of(stage: FoundStage) -> str:
     """Return a stage as messages call it: ``my-app/prod``."""
     return one_line(f"{stage.app}/{stage.stage}")
+
+
+def ask(found: FoundStage, names: Sequence[str], *, verb: str, done: str) -> None:
+    """
+    Have the name of a stage typed before something is done for good.
+
+    Args:
+        found: The stage.
+        names: What the things in it are called to which it is done.
+        verb: What is about to be done: ``destroy``.
+        done: The same when it is done: ``destroyed``.
+
+    Raises:
+        click.ClickException: Nobody can be asked, or another name was typed.
+    """
+    title = title_of(found)
+    if not sys.stdin.isatty():
+        raise click.ClickException(
+            f"Nothing in {title} was {done}: nobody can be asked without a terminal.\n"
+            f"Say --force to {verb} without asking."
+        )
+    click.echo(f"{count(len(names), 'resource')} in {title} to be {done}:", err=True)
+    for name in names[:_SHOWN]:
+        click.echo(f"       {name}", err=True)
+    if len(names) > _SHOWN:
+        click.echo(f"       and {len(names) - _SHOWN} more: alchemy state list", err=True)
+    typed = click.prompt(
+        f"Type the name of the stage to {verb} this", err=True, default="", show_default=False
+    )
+    if typed != found.stage:
+        raise click.ClickException(f"Nothing in {title} was {done}: that is not its name.")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pytest_alchemy import clock
 from pytest_alchemy.cli.frame import Verb, VerbGroup, json_option, print_json, progress, say
 from pytest_alchemy.cli.stages import (
     app_option,
+    ask,
     naming_backups,
     root_option,
     stages_under,
@@ -23,10 +24,18 @@ from pytest_alchemy.cli.stages import (
     with_backup,
 )
 from pytest_alchemy.cli.streams import kept_for_document
-from pytest_alchemy.cli.sweepreport import shown, thing_data, time_data
+from pytest_alchemy.cli.sweepreport import (
+    outcome_data,
+    shown,
+    tell_outcome,
+    thing_data,
+    time_data,
+)
 from pytest_alchemy.cli.words import ago, count
+from pytest_alchemy.recovery.byhand import forget_by_hand
 from pytest_alchemy.recovery.check import Checked, check_stage
 from pytest_alchemy.recovery.found import FoundStage, Thing
+from pytest_alchemy.recovery.outcome import Outcome
 from pytest_alchemy.recovery.reapable import is_living
 from pytest_alchemy.report.texts import one_line
 from pytest_alchemy.state.document import Sheet
@@ -105,24 +114,11 @@ def show(id: str, stage: str | None, app: str | None, root: Path | None, as_json
     encrypted.
     """
     with naming_backups(root):
-        found = [
-            said
-            for each in _chosen(root, app, stage)
-            for said in _details(each)
-            if id in _ids(said)
-        ]
-    if len(found) != 1:
-        places = ", ".join(said["scope"] for said in found)
-        raise click.ClickException(
-            f"{len(found)} resources are called {id!r}: in {places}.\n"
-            "Name one by its physical name, or narrow it down with --stage and --app."
-            if found
-            else f"Nothing that is recorded is called {id!r}.\nalchemy state list shows what is."
-        )
+        found = _called(id, [said for each in _chosen(root, app, stage) for said in _details(each)])
     if as_json:
-        print_json(found[0])
+        print_json(found)
         return
-    for name, value in found[0].items():
+    for name, value in found.items():
         text = value if isinstance(value, str) else json.dumps(value)
         click.echo(f"{name + ':':<12} {one_line(text)}")
 
@@ -155,6 +151,52 @@ def check(stage: str | None, app: str | None, root: Path | None, as_json: bool) 
         said = ", ".join(f"{number} {verdict}" for verdict, number in verdicts.items())
         say(f"{title_of(found)}: {said or 'nothing is recorded'}")
     sys.exit(code)
+
+
+@state.command(cls=Verb, example="alchemy state rm d1-orders --stage prod")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--stage", metavar="NAME", required=True, help="The stage that owns them.")
+@app_option
+@click.option("--force", is_flag=True, help="Forget without asking.")
+@root_option
+@json_option
+def rm(
+    ids: tuple[str, ...],
+    stage: str,
+    app: str | None,
+    force: bool,
+    root: Path | None,
+    as_json: bool,
+) -> None:
+    """
+    Forget resources without destroying them: for what nothing can destroy any more, because its class is gone, say.
+
+    ID is as for show. Nothing is called, so what exists goes on existing: what it is called and where it lives is told,
+    to remove it by hand. You are asked to type the stage's name first; without a terminal to ask on, --force is needed.
+    What is recorded is copied before.
+
+    Exit code 0: all of them are forgotten, and the stage's folder is gone if nothing else was in it. 1: none is.
+    """
+    with naming_backups(root):
+        found = the_stage(root, app, stage)
+        details = list(_details(found))
+        doomed = [_called(id, details) for id in dict.fromkeys(ids)]
+        if not force:
+            names = [shown(*_names(said)) for said in doomed]
+            ask(found, names, verb="forget", done="forgotten")
+        numbers = {(said["journal"], said["number"]): said for said in doomed}
+        copy = forget_by_hand(found.folder, user_key(), numbers)
+    outcomes = [
+        Outcome("forgotten", *_names(said), said["scope"], _where_it_is(said))
+        for said in numbers.values()
+    ]
+    if as_json:
+        told = {"app": found.app, "stage": found.stage, "backup": str(copy)}
+        print_json(told | {"outcomes": [outcome_data(outcome) for outcome in outcomes]})
+        return
+    for outcome in outcomes:
+        tell_outcome(outcome)
+    say(f"What was recorded is copied to {copy}")
 
 
 def _chosen(root: Path | None, app: str | None, stage: str | None) -> list[FoundStage]:
@@ -271,6 +313,37 @@ def _details(stage: FoundStage) -> Iterator[dict[str, Any]]:
             path = [part.strip(":") for part in live.entry.path]
             scope = "/".join((stage.app, stage.stage, *path))
             yield {"key": key, "scope": scope, **said}
+
+
+def _called(id: str, details: list[dict[str, Any]]) -> dict[str, Any]:
+    """
+    Return the one of *details* that is called *id*.
+
+    Raises:
+        click.ClickException: There is none, or there are several.
+    """
+    found = [said for said in details if id in _ids(said)]
+    if len(found) != 1:
+        places = ", ".join(said["scope"] for said in found)
+        raise click.ClickException(
+            f"{len(found)} resources are called {id!r}: in {places}.\n"
+            "Name one by its physical name, or narrow it down with --stage and --app."
+            if found
+            else f"Nothing that is recorded is called {id!r}.\nalchemy state list shows what is."
+        )
+    return found[0]
+
+
+def _names(said: dict[str, Any]) -> tuple[str, str, str]:
+    """Return what a thing is called: kind, id and physical name."""
+    if "function" in said:
+        return "deferred", said["function"], said["function"]
+    return said["type"], said["id"], said["name"]
+
+
+def _where_it_is(said: dict[str, Any]) -> str:
+    place = f" in {said['world']}" if said.get("world") else ""
+    return f"Nothing was called. If it still exists{place}, remove it by hand."
 
 
 def _ids(said: dict[str, Any]) -> tuple[Any, ...]:

@@ -1,8 +1,8 @@
-"""Destroying one stage because somebody asked for it: from its state alone, be its program there or not."""
+"""What somebody asked to be done to one stage, from its state alone, be its program there or not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from pytest_alchemy.recovery.access import check_kept
@@ -59,5 +59,32 @@ def destroy_by_hand(
         check_kept(dead.read(), profile)
         saved(back_up(folder))
         yield from dead.reap(lock)
+    finally:
+        lock.release()
+
+
+def forget_by_hand(folder: Path, key: bytes, things: Collection[tuple[str, int]]) -> Path:
+    """
+    Forget *things* in the stage in *folder* without destroying them: nothing is called.
+
+    Args:
+        folder: The stage's folder, which is gone when nothing else is recorded in it.
+        key: The user's key.
+        things: Each as what its number belongs to (`StageOpened.lineage`), and its number.
+
+    Returns:
+        The copy of the state that was made before.
+
+    Raises:
+        StageLockedError, StateFileError, JournalReadError, StateForeignError, StateFolderError: As `destroy_by_hand`;
+            nothing was forgotten.
+    """
+    lock = lock_of(folder, timeout=0.0)
+    try:
+        dead = DeadStage(folder, key, by_hand=True)
+        dead.read()
+        copy = back_up(folder)
+        dead.forget(lock, things)
+        return copy
     finally:
         lock.release()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import os
+import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,7 @@ from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Call, Entry, Owned
 from pytest_alchemy.errors import (
     AlchemyError,
+    KindNotLoadedError,
     MayStillAppearError,
     OtherWorldError,
     StateForeignError,
@@ -57,6 +59,11 @@ from pytest_alchemy.teardown import Failure, Teardown
 
 LOOK_AGAIN = 0.25
 """How long to wait before looking again for what may still appear, in seconds."""
+
+_WAY_OUT = (
+    "Bring its code back until this is done, or remove it by hand and then forget it: "
+    "alchemy state rm {name} --stage {stage}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +196,26 @@ class DeadStage:
             yield finding
         self._end(lock, clean=not left)
 
+    def forget(self, lock: StageLock, things: Collection[tuple[str, int]]) -> None:
+        """
+        Record that *things* are gone, and call nothing; remove the folder when nothing else is left.
+
+        Args:
+            lock: As for `reap`.
+            things: Each as what its number belongs to (`StageOpened.lineage`), and its number.
+
+        Raises:
+            JournalReadError, StateFileError, StateForeignError: As `read`; nothing was forgotten.
+        """
+        state = self.read()
+        for segment in state.segments:
+            self._go_on(segment)
+        for lineage, number in things:
+            book = state.books.get(lineage)
+            if book is not None and book.live.pop(number, None) is not None:
+                self._journal_of(lineage, book.header).append(Destroyed(number))
+        self._end(lock, clean=not state.owns_anything())
+
     def recall(self) -> tuple[list[Owned], list[Finding]]:
         """
         Return everything that is owned, what is to go last first, and what of it cannot be rebuilt or is kept.
@@ -313,7 +340,13 @@ class DeadStage:
             if self._forget and isinstance(record, Deferred) and not record.module:
                 book.stage.record(Destroyed(record.seq))
                 return None, Finding("forgotten", _facts_of(book, record), str(error))
-            return None, Finding("unrecoverable", _facts_of(book, record), str(error))
+            facts = _facts_of(book, record)
+            reason = str(error)
+            if isinstance(error, KindNotLoadedError):
+                reason += "\n" + _WAY_OUT.format(
+                    **{key: shlex.quote(facts[key]) for key in ("name", "stage")}
+                )
+            return None, Finding("unrecoverable", facts, reason)
         except Exception as error:  # a user's `world`, for one: the others still get their turn
             return None, Finding("unrecoverable", _facts_of(book, record), summary(error))
 

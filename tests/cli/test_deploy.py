@@ -588,7 +588,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_called(
     project.path.chmod(0o755)
 
     assert result.returncode == 1
-    assert f"{project.path}/.alchemy" in result.stderr
+    assert f"{project.path} cannot be used: permission denied." in result.stderr
     assert "Traceback" not in result.stderr
     assert project.left == []
 

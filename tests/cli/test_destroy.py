@@ -121,8 +121,8 @@ def test_without_a_terminal_force_is_needed(graveyard: Graveyard) -> None:
 
     assert done.returncode == 1
     assert done.stderr == (
-        "Error: shop/pr-7 was not destroyed: nobody can be asked without a terminal.\n"
-        "Say --force to destroy it without asking.\n"
+        "Error: Nothing in shop/pr-7 was destroyed: nobody can be asked without a terminal.\n"
+        "Say --force to destroy without asking.\n"
     )
     assert graveyard.snapshot() == before
 
@@ -153,9 +153,11 @@ def test_on_a_terminal_the_name_has_to_be_typed(
     assert text(said, graveyard).startswith(
         "1 resource in shop/pr-7 to be destroyed:\n"
         "       File a (*)\n"
-        "Type the name of the stage to destroy it: "
+        "Type the name of the stage to destroy this: "
     )
-    assert ("Error: shop/pr-7 was not destroyed: that is not its name.\n" in said) is bool(left)
+    assert ("Error: Nothing in shop/pr-7 was destroyed: that is not its name.\n" in said) is bool(
+        left
+    )
     assert graveyard.left == left
 
 

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import resource
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -276,6 +278,98 @@ def test_a_check_of_several_stages_wants_to_know_which(graveyard: Graveyard) -> 
     assert result.output == (
         "Error: Name the stage with --stage. Recorded here: shop/pr-7, shop/prod.\n"
     )
+
+
+def lose(graveyard: Graveyard, stage: str, *ids: str) -> None:
+    """Record files of a class that is gone for good, and make them."""
+    for seq, id in enumerate(ids, 10):
+        name = f"name-of-{id}"
+        intent = Intent(seq, (), "lost", id, name, "disk 7", {}, at=clock.now())
+        graveyard.note(intent, Created(seq, {}), kind="Lost", stage=stage)
+        (graveyard.world / name).write_text(id)
+
+
+def test_what_nothing_can_destroy_any_more_is_forgotten_by_the_command_that_its_failure_names(
+    graveyard: Graveyard,
+) -> None:
+    folder = graveyard.bury("a", stage="prod", **LASTING)
+    lose(graveyard, "prod", "lost")
+    failed = alchemy(graveyard, "destroy", "--stage=prod", "--force")
+    [way_out] = (line for line in failed.output.splitlines() if "alchemy state rm" in line)
+    command = shlex.split(way_out.partition("forget it: alchemy ")[2])
+
+    result = alchemy(graveyard, *command, "--force")
+
+    assert "Bring its code back until this is done, or remove it by hand" in way_out
+    assert command == ["state", "rm", "name-of-lost", "--stage", "prod"]
+    assert result.exit_code == 0
+    assert result.stdout == (
+        "FORGOTTEN Lost lost (name-of-lost) in shop/prod\n"
+        "       Nothing was called. If it still exists in disk 7, remove it by hand.\n"
+    )
+    assert graveyard.left == ["lost"]
+    assert not folder.exists()
+    copy = Path(result.stderr.removeprefix("What was recorded is copied to ").strip())
+    shutil.copytree(copy, folder)
+    assert alchemy(graveyard, "state", "show", "lost").exit_code == 0
+
+
+def test_what_is_not_named_stays_recorded_and_is_destroyed_as_before(graveyard: Graveyard) -> None:
+    graveyard.bury("a")
+    lose(graveyard, "test-main-k3f9x2ab", "first", "second", "third")
+
+    result = alchemy(
+        graveyard,
+        *("state", "rm", "lost-first", "name-of-second", "first", "--force", "--json"),
+        "--stage=test-main-k3f9x2ab",
+    )
+
+    said = json.loads(result.stdout)
+    assert [(each["what"], each["id"]) for each in said["outcomes"]] == [
+        ("forgotten", "first"),
+        ("forgotten", "second"),
+    ]
+    assert (said["app"], said["stage"]) == ("shop", "test-main-k3f9x2ab")
+    assert Path(said["backup"]).is_dir()
+    swept = alchemy(graveyard, "sweep", "--yes")
+    fates = [line.split()[:3] for line in swept.output.splitlines() if line[0].isupper()]
+    assert sorted(fates) == [["DESTROYED", "File", "a"], ["LEFT", "Lost", "third"]]
+    assert graveyard.left == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a"], "Nothing in shop/prod was forgotten: nobody can be asked without a terminal."),
+        (["a", "nobody", "--force"], "Nothing that is recorded is called 'nobody'."),
+        (["twice", "--force"], "2 resources are called 'twice': in shop/prod, shop/prod."),
+    ],
+)
+def test_nothing_is_forgotten_by_accident(
+    graveyard: Graveyard, words: list[str], said: str
+) -> None:
+    graveyard.bury("a", stage="prod", **LASTING)
+    lose(graveyard, "prod", "twice", "twice")
+    before = graveyard.snapshot()
+
+    result = alchemy(graveyard, "state", "rm", *words, "--stage=prod")
+
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert graveyard.snapshot() == before
+
+
+def test_nothing_is_forgotten_under_a_living_owner(graveyard: Graveyard) -> None:
+    folder = graveyard.bury("a", stage="prod", **LASTING)
+    lock = StageLock(folder / LOCK)
+    lock.acquire(Holder.this_process())
+
+    result = alchemy(graveyard, "state", "rm", "a", "--stage=prod", "--force")
+    lock.release()
+
+    assert result.exit_code == 1
+    assert "State of stage 'prod' is locked by " in result.stderr
+    assert alchemy(graveyard, "state", "show", "a").exit_code == 0
 
 
 def test_a_lock_whose_owner_is_gone_is_no_lock(graveyard: Graveyard) -> None:
