@@ -219,6 +219,21 @@ class ChangedWithinRunError(AlchemyError):
         )
 
 
+class DeclaredInItselfError(AlchemyError, RuntimeError):
+    """A hook of a resource declared that very resource, which is not to be had before the hook has ended."""
+
+    def __init__(self, resource: str, first: str, second: str) -> None:
+        super().__init__(resource, first, second)
+        self.resource, self.first, self.second = resource, first, second
+
+    def __str__(self) -> str:
+        return (
+            f"{self.resource}, declared at {self.first}, declares itself in a hook of its own at {self.second}:\n"
+            "it would wait for itself for ever.\n"
+            "Give what it makes another id, or make it inside itself: self.scope.create(...)"
+        )
+
+
 class NotOwnedError(AlchemyError, LookupError):
     """A scope was asked to remove what it does not own."""
 

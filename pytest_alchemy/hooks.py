@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Awaitable, Callable
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from pytest_alchemy.ambient import current
@@ -49,6 +51,21 @@ async def _await_inside(entry: Entry, binding: Binding, hook: Awaitable[Any]) ->
     finally:
         binding.hooks_open -= 1
         current.set(before)
+
+
+_INSIDE = frozenset({_call_inside.__code__, _await_inside.__code__})
+
+
+def runs_in_hook_of(entry: Entry) -> bool:
+    """Tell whether a hook of *entry* calls this: on this thread's stack, or as what began this task or thread."""
+    if current.get() is entry:
+        return True
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code in _INSIDE and frame.f_locals["entry"] is entry:
+            return True
+        frame = frame.f_back
+    return False
 
 
 HOOK_CODE = frozenset({call_hook.__code__, _await_inside.__code__})

@@ -11,6 +11,7 @@ from pytest_alchemy.driver import BlockingDriver, Driver, turns
 from pytest_alchemy.entry import CREATED, CREATING, DESTROYED, FAILED, Call, Entry, Owned, shown_as
 from pytest_alchemy.errors import (
     ChangedWithinRunError,
+    DeclaredInItselfError,
     JournalWriteError,
     LeaseLostError,
     MayStillAppearError,
@@ -19,7 +20,7 @@ from pytest_alchemy.errors import (
     OwnedElsewhereError,
     ResourceDefinitionError,
 )
-from pytest_alchemy.hooks import hook_of
+from pytest_alchemy.hooks import hook_of, runs_in_hook_of
 from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.late import running_loop
 from pytest_alchemy.resource import Resource
@@ -251,6 +252,7 @@ async def turn(
 async def _again(existing: Entry, resource: Resource, driver: Driver) -> Resource | None:
     """Declare a kind and id that the scope knows; None if it has to be created after all."""
     if (others := existing.begin()) is not None:
+        refuse_in_itself(existing, resource)
         await turn(existing, others, driver)
     try:
         if existing.status is CREATED:
@@ -262,6 +264,17 @@ async def _again(existing: Entry, resource: Resource, driver: Driver) -> Resourc
     await existing.scope.unmake(existing, driver)
     existing.scope.forget(existing)
     return None
+
+
+def refuse_in_itself(existing: Entry, resource: Resource) -> None:
+    """
+    Make sure that *resource* may wait for *existing*, which somebody works on.
+
+    Raises:
+        DeclaredInItselfError: A hook of it would wait for its own end.
+    """
+    if runs_in_hook_of(existing):
+        raise DeclaredInItselfError(existing.title, existing.where, resource._alchemy.where)
 
 
 async def _same(existing: Entry, resource: Resource, driver: Driver) -> Resource:

@@ -44,6 +44,9 @@ class SharedScope(Scope):
         lifecycle.admit(self, resource)
         kind = kind_of(type(resource))
         key = resource_key(kind.name, resource.id)
+        known = self.owned.get((kind.name, resource.id))
+        if isinstance(known, Entry) and known.busy:  # or it would wait for the lock as long
+            lifecycle.refuse_in_itself(known, resource)
         turn = self.board.turn(self.place, key)
         await driver.aside(turn.__enter__, lambda _: turn.__exit__(None, None, None))
         try:

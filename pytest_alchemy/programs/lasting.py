@@ -243,6 +243,7 @@ class LastingScope(RecordedScope):
     ) -> Resource | None:
         """Declare what is known already; None if it has to be tried again: it has changed meanwhile."""
         if (others := entry.begin()) is not None:
+            lifecycle.refuse_in_itself(entry, resource)
             await lifecycle.turn(entry, others, driver)
         try:
             if self.owned.get(entry.key) is not entry:

@@ -18,6 +18,7 @@ from pytest_alchemy.cli import main
 from pytest_alchemy.errors import (
     AlreadyExistsError,
     ChangedWithinRunError,
+    DeclaredInItselfError,
     InvalidPropertyError,
     MustReplaceError,
     NotInOtherProcessError,
@@ -945,3 +946,36 @@ def note(word: str) -> None:
 
 def forget_the_state() -> None:
     shutil.rmtree(".alchemy")
+
+
+class Selfish(Resource):
+    """Wants to exist already when it is created, and when it is changed."""
+
+    size: int = 1
+    calm: ClassVar[bool] = False
+
+    def create(self) -> None:
+        if not self.calm:
+            self._declare_itself()
+
+    def update(self, previous: Selfish) -> None:
+        self._declare_itself()
+
+    def destroy(self) -> None: ...
+
+    def _declare_itself(self) -> None:
+        outer = self.scope.parent
+        assert outer is not None
+        outer.create(Selfish(self.id))
+
+
+@pytest.mark.parametrize("hook", ["create", "update"])
+def test_what_would_wait_for_the_end_of_its_own_hook_is_told_so(
+    world: World, monkeypatch: pytest.MonkeyPatch, hook: str
+) -> None:
+    monkeypatch.setattr(Selfish, "calm", hook == "update")
+    if hook == "update":
+        deploy_blocking(Selfish("bird"))
+
+    with pytest.raises(DeclaredInItselfError):
+        deploy_blocking(Selfish("bird", size=2))

@@ -21,6 +21,7 @@ from pytest_alchemy.entry import Entry, Status
 from pytest_alchemy.errors import (
     BlockingCallError,
     ChangedWithinRunError,
+    DeclaredInItselfError,
     DestroyError,
     InvalidPropertyError,
     JournalWriteError,
@@ -640,6 +641,65 @@ def test_threads_that_create_one_id_at_once_make_one(scope: Scope, world: World)
     assert world.done == ["create a"]
     assert len(made) == 4
     assert len(set(map(id, made))) == 1
+
+
+def around(resource: Resource) -> Scope:
+    outer = resource.scope.parent
+    assert outer is not None
+    return outer
+
+
+class Selfish(Resource):
+    """Wants to exist already when it is created."""
+
+    def create(self) -> None:
+        here().act("create", self)
+        around(self).create(type(self)(self.id))
+
+    def destroy(self) -> None:
+        here().act("destroy", self)
+
+
+class SelfishInATask(Selfish):
+    async def create(self) -> None:  # type: ignore[override]  # plain or async, as all hooks
+        here().act("create", self)
+        await asyncio.gather(around(self).acreate(type(self)(self.id)))
+
+
+class Egg(Resource):
+    """Needs what needs it."""
+
+    def create(self) -> None:
+        here().act("create", self)
+        around(self).create(Hen("bird"))
+
+    def destroy(self) -> None:
+        here().act("destroy", self)
+
+
+class Hen(Egg):
+    def create(self) -> None:
+        here().act("create", self)
+        around(self).create(Egg("bird"))
+
+
+@pytest.mark.parametrize("selfish", [Selfish, SelfishInATask, Egg])
+def test_what_would_wait_for_its_own_create_is_told_so(
+    hand: Hand, scope: Scope, world: World, selfish: type[Resource]
+) -> None:
+    with pytest.raises(DeclaredInItselfError) as caught:
+        hand.create(scope, selfish("bird"))
+
+    first, second = caught.value.first, caught.value.second
+    assert str(caught.value) == (
+        f"{selfish.__name__} 'bird', declared at {first}, declares itself in a hook of its own at {second}:\n"
+        "it would wait for itself for ever.\n"
+        "Give what it makes another id, or make it inside itself: self.scope.create(...)"
+    )
+    assert first != second
+    assert {place.rpartition(":")[0] for place in (first, second)} == {__file__}
+    hand.destroy(scope)
+    assert world.ids == []
 
 
 def test_who_waited_for_a_create_that_could_not_be_recorded_makes_it(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pytest_alchemy import clock
-from pytest_alchemy.errors import NotAResourceError
+from pytest_alchemy import Resource, clock
+from pytest_alchemy.errors import DeclaredInItselfError, NotAResourceError
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.shared import SharedScope
 from pytest_alchemy.stage import Program, Stage
@@ -69,3 +69,19 @@ def _is_free_in_the_end(lock: Path) -> None:
     while lock.exists() or is_held(lock):
         assert clock.monotonic() < give_up, "somebody keeps it"
         clock.pause(0.01)
+
+
+class Selfish(Resource):
+    """Wants to exist already when it is created."""
+
+    def create(self) -> None:
+        outer = self.scope.parent
+        assert outer is not None
+        outer.create(Selfish(self.id))
+
+    def destroy(self) -> None: ...
+
+
+def test_what_would_wait_for_its_own_create_is_told_so(board: Board) -> None:
+    with pytest.raises(DeclaredInItselfError):
+        _scope(board).create(Selfish("bird"))
