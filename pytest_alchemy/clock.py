@@ -9,7 +9,8 @@ decides whether something is still wanted, or makes a name unique, must not foll
   right even if the clock was already frozen when this module was imported.
 * time-machine changes the C functions under every copy of the module (of the wall clock, not of the
   monotonic one), and offers a documented way around itself, ``time_machine.escape_hatch``.
-* Random text comes from the operating system, which has no seed.
+* Random text comes from the operating system, which has no seed, and not through a name that a test may replace:
+  code that makes ids with ``uuid.uuid4`` is often tested with one that always gives the same.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def _private_time() -> Any:
 _time = _private_time()
 _wall = _time.time
 _sleep = _time.sleep
-_random_bytes = os.urandom
+
+random_bytes: Callable[[int], bytes] = os.urandom
+"""Return that many random bytes."""
 
 monotonic: Callable[[], float] = _time.monotonic
 """Return seconds since some fixed moment; it never goes back."""
@@ -82,7 +85,7 @@ def token(length: int) -> str:
     """
     text = b""
     while len(text) < length:
-        text += _random_bytes(length + 8).translate(_TO_DIGIT, _UNEVEN)
+        text += random_bytes(length + 8).translate(_TO_DIGIT, _UNEVEN)
     return text[:length].decode()
 
 
@@ -94,3 +97,10 @@ def instant(seconds: float) -> datetime:
     '1970-01-01T00:00:00.500000+00:00'
     """
     return _EPOCH + timedelta(seconds=seconds)
+
+
+def uuid4() -> str:
+    """Return a random UUID."""
+    from uuid import UUID
+
+    return str(UUID(bytes=random_bytes(16), version=4))

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from threading import Thread  # a test may replace that of the module
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -239,7 +240,7 @@ class DaemonThreads:
 
 def start_daemon(run: Callable[[], None]) -> None:
     """Call *run* in a thread that keeps nobody waiting at the end of the process."""
-    threading.Thread(target=run, name="alchemy-destroy", daemon=True).start()
+    Thread(target=run, name="alchemy-destroy", daemon=True).start()
 
 
 PROMPT = 0.5
@@ -266,7 +267,7 @@ class _Background:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: Loop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
         self._next: _Background | None = None
 
     def loop(self) -> Loop:
@@ -279,7 +280,7 @@ class _Background:
             ):
                 self._loop = asyncio.new_event_loop()
                 _ours.add(self._loop)
-                self._thread = threading.Thread(
+                self._thread = Thread(
                     target=self._loop.run_forever, name="alchemy-loop", daemon=True
                 )
                 self._thread.start()

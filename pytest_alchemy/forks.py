@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+
+process_id: Callable[[], int] = os.getpid
+"""Return the number of this process; a test may replace `os.getpid`."""
 
 process = object()
 """Stands for this process; it is another one in a forked child."""

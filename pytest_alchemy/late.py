@@ -20,12 +20,17 @@ class Late:
     """
     Stands for a module until something of it is used, and imports it then.
 
+    What is imported already stays as it is now, whatever a test puts in its place later.
+
     Args:
         name: Full name of the module.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
+        if (module := sys.modules.get(name)) is not None:
+            here = vars(module).items()
+            vars(self).update({key: value for key, value in here if not key.startswith("_")})
 
     def __getattr__(self, attribute: str) -> Any:
         value = getattr(import_module(self._name), attribute)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from pytest_alchemy import clock
+from pytest_alchemy import clock, forks
 from pytest_alchemy.callers import stack_level
 from pytest_alchemy.errors import DuplicateKindError, UnimportableKindWarning
 from pytest_alchemy.names import Namer, Run
@@ -154,7 +154,7 @@ class Stage:
         self._recorded: set[Kind] = set()
         self._numbers = itertools.count(first_number)
         self._access: tuple[Mapping[str, Sequence[str]], str] = {}, ""
-        self._memory = f"memory:{os.getpid()}"
+        self._memory = f"memory:{forks.process_id()}"
         no_password = PasswordKey(self.title, None, None, self.record)
         self.sealer = Sealer(settings.app, name, key or no_password)
 
@@ -272,7 +272,7 @@ class Stage:
             run=self.run.id if self.run else "",
             ephemeral=self.run is not None,
             expires=self.run.expires if self.run else 0.0,
-            owner=os.getpid(),
+            owner=forks.process_id(),
             host=platform.node(),
             user=_user(),
             worker=self.worker,

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_alchemy import forks
 from pytest_alchemy.cloudflare.credentials import find_credentials
 from pytest_alchemy.errors import NoScopeError
 from pytest_alchemy.settings import Settings
@@ -75,7 +76,7 @@ class _Accounts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pid = os.getpid()
+        self._pid = forks.process_id()
         self._live: dict[tuple[str, str, str], Account] = {}
         self._fakes: dict[str, tuple[_FileId, Account]] = {}
 
@@ -111,7 +112,7 @@ class _Accounts:
         return _file_id(path) if path else None, account
 
     def _locked(self) -> threading.Lock:
-        if self._pid != os.getpid():
+        if self._pid != forks.process_id():
             self.__init__()  # type: ignore[misc]  # nothing of the parent's may be shared, its lock least of all
         return self._lock
 

@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from pytest_alchemy import clock
+from pytest_alchemy import clock, forks
 from pytest_alchemy.cloudflare.account import DEFAULT_BASE_URL, Account, account_for
 from pytest_alchemy.cloudflare.errors import CloudflareError, CloudflareUnreachableError
 from pytest_alchemy.driver import in_async_hook, run_blocking
@@ -298,7 +298,7 @@ class _Senders:
     """One sender per account for blocking code, and one per account and event loop."""
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
+        self._pid = forks.process_id()
         self._lock = threading.Lock()
         self._blocking: weakref.WeakKeyDictionary[Account, _BlockingSender] = (
             weakref.WeakKeyDictionary()
@@ -334,7 +334,7 @@ class _Senders:
         return sender
 
     def _forget_parent(self) -> None:
-        if self._pid != os.getpid():
+        if self._pid != forks.process_id():
             self.__init__()  # type: ignore[misc]  # connections and locks may not cross a fork
 
 

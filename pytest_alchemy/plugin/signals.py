@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -62,7 +61,7 @@ def end_on_sigterm(config: pytest.Config, wanted: Callable[[], bool] = lambda: T
         # A forked child of a test is not ours to end.
         if forks.process is not process or not wanted():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         if is_worker:
             raise KeyboardInterrupt
         reminder.is_due = True

@@ -496,3 +496,50 @@ def test_the_fake_account_answers_whoever_else_patches_httpx(
     result = world.run_apart()
 
     result.assert_outcomes(passed=3)
+
+
+def test_what_a_test_replaces_in_the_standard_library_does_not_reach_its_scope(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from kinds import AsyncFile, File
+        from pytest_alchemy.cloudflare import D1Database, KVNamespace
+
+        REPLACED = {
+            "os.getpid": 7,
+            "os.urandom": b"16 equal bytes..",
+            "uuid.uuid4": "the same for all",
+            "sqlite3.connect": None,
+            "threading.Thread": None,
+            "asyncio.wait_for": None,
+            "asyncio.timeout": None,
+        }
+
+        @pytest.fixture(params=REPLACED)
+        def replaced(request, monkeypatch):
+            monkeypatch.setattr(request.param, lambda *_, **__: REPLACED[request.param])
+
+        def test_plain(replaced, alchemy_scope):
+            for number in range(2):
+                alchemy_scope.create(D1Database(f"d1-{number}")).exec("CREATE TABLE t (a)")
+                alchemy_scope.create(KVNamespace(f"kv-{number}"))
+            alchemy_scope.create(AsyncFile("async"))
+            alchemy_scope.create(File("plain"))
+
+        @pytest.mark.asyncio
+        @pytest.mark.alchemy(destroy="parallel")
+        async def test_async(replaced, alchemy_scope):
+            for number in range(2):
+                await (await D1Database(f"d1-{number}")).aexec("CREATE TABLE t (a)")
+                await KVNamespace(f"kv-{number}")
+            await AsyncFile("async")
+            await File("plain")
+        """
+    )
+
+    result = world.run_apart("--alchemy-leaks=fail", plugins="pytest_asyncio.plugin", timeout=30)
+
+    result.assert_outcomes(passed=14)
+    assert world.left == []

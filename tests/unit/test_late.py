@@ -41,6 +41,16 @@ def test_a_late_module_is_the_real_one() -> None:
         _ = late.letters
 
 
+def test_a_late_module_that_is_there_already_stays_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late = Late("asyncio")
+
+    monkeypatch.setattr(asyncio, "wait_for", None)
+
+    assert late.wait_for is not None
+
+
 def test_the_running_loop_is_the_one_of_this_thread() -> None:
     async def here() -> bool:
         elsewhere = await asyncio.to_thread(running_loop)

@@ -11,6 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from pytest_alchemy import forks
 from pytest_alchemy.cloudflare.fake import (
     d1,
     d1_bookmarks,
@@ -220,7 +221,7 @@ class FakeAccount:
             self._close()
 
     def _open(self, account_id: str | None, api_token: str | None) -> None:
-        self._pid = os.getpid()
+        self._pid = forks.process_id()
         self._storage = Storage(
             self._path,
             _TABLES,
@@ -232,7 +233,7 @@ class FakeAccount:
         self._close = weakref.finalize(self, _close_in, self._pid, self._storage)
 
     def _current_storage(self) -> Storage:
-        if self._path is not None and os.getpid() != self._pid:
+        if self._path is not None and forks.process_id() != self._pid:
             # A connection may not cross a fork. The old one is left as it is: it belongs to the parent.
             self._open(None, None)
         return self._storage
@@ -273,5 +274,5 @@ _HAS_OWN_SECRET = re.compile(rf"{BASE_PATH}{SIGNED_PATH}|{_ACCOUNTS}[^/]+/worker
 
 
 def _close_in(pid: int, storage: Storage) -> None:
-    if pid == os.getpid():
+    if pid == forks.process_id():
         storage.close()

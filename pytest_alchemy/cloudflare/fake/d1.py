@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -51,7 +50,7 @@ def _create(call: Call) -> Reply:
     db = call.storage.db
     if db.execute("SELECT 1 FROM d1_databases WHERE name = ?", (name,)).fetchone():
         raise Refusal(400, 7502, "A database with that name already exists")
-    row: _Row = (str(uuid.uuid4()), name, clock.now(), region.upper(), jurisdiction, mode)
+    row: _Row = (clock.uuid4(), name, clock.now(), region.upper(), jurisdiction, mode)
     db.execute(_INSERT, row)
     call.storage.databases.make(row[0])
     return Reply({**_summary(row), "num_tables": 0, "file_size": 0, **_details(row)})

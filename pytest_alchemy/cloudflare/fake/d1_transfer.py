@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from typing import Any
 
+from pytest_alchemy import clock
 from pytest_alchemy.cloudflare.fake.d1 import database_of, refuse_property, show_meta
 from pytest_alchemy.cloudflare.fake.d1_bookmarks import bookmark
 from pytest_alchemy.cloudflare.fake.jail import Jail, Outcome, SqlError, Statement, split_statements
@@ -58,7 +58,7 @@ def _init(call: Call, database: str, etag: str) -> dict[str, Any]:
     ).fetchone()
     if uploaded is not None:
         return {"success": True, "type": "import", "filename": uploaded[0]}
-    id = os.urandom(16).hex()
+    id = clock.random_bytes(16).hex()
     call.storage.db.execute("INSERT INTO d1_files VALUES (?, ?, ?, NULL)", (id, database, etag))
     address = _address(call.request, id)
     return {"success": True, "type": "import", "filename": id, "upload_url": address}
@@ -118,7 +118,7 @@ def _export(call: Call) -> Reply:
         lines = list(_dumped(call.storage.databases.open(database), options))
     except SqlError as error:
         raise Refusal(500 if error.ours else 400, 7500, error.text) from error
-    id, text = os.urandom(16).hex(), "".join(f"{line}\n" for line in lines).encode()
+    id, text = clock.random_bytes(16).hex(), "".join(f"{line}\n" for line in lines).encode()
     call.storage.db.execute("INSERT INTO d1_files VALUES (?, ?, '', ?)", (id, database, text))
     found = {"filename": f"{database}-{id}.sql", "signed_url": _address(call.request, id)}
     return Reply(_finished("export", id, found))

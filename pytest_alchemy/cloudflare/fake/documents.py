@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -63,7 +62,7 @@ class Shelf:
     ) -> Document:
         """Add a document, by default with a random id of 32 hexadecimal digits."""
         now = clock.now()
-        made = Document(id or os.urandom(16).hex(), owner, name, now, now, dict(body))
+        made = Document(id or clock.random_bytes(16).hex(), owner, name, now, now, dict(body))
         storage.db.execute(
             f"INSERT INTO documents (kind, {', '.join(Document._fields)}) VALUES (?{', ?' * 6})",  # noqa: S608
             (self.kind, *made[:-1], json.dumps(made.body)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import os
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -70,7 +69,7 @@ class _Pair(NamedTuple):
 
 def _create(call: Call) -> Reply:
     title = _title(call)
-    id = os.urandom(16).hex()
+    id = clock.random_bytes(16).hex()
     _refuse_taken(call, title)
     call.storage.db.execute(
         "INSERT INTO kv_namespaces (id, title, created) VALUES (?, ?, ?)", (id, title, clock.now())

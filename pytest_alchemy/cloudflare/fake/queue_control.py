@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -146,7 +145,7 @@ def _create(call: Call) -> Reply:
     body = object_of(call.request, BAD_BODY)
     name, now = _free_name(call, body.get("queue_name")), clock.now()
     row = QueueRow(
-        os.urandom(16).hex(), name, now, now, *_settings(body, (0, 0, _DEFAULT_RETENTION))
+        clock.random_bytes(16).hex(), name, now, now, *_settings(body, (0, 0, _DEFAULT_RETENTION))
     )
     call.storage.db.execute(
         f"INSERT INTO queues ({', '.join(QueueRow._fields)}) VALUES (?{', ?' * 6})",  # noqa: S608 (our words)
@@ -290,7 +289,7 @@ def _add_consumer(call: Call) -> Reply:
     if consumer_of(call.storage, queue.id) is not None:
         raise Refusal(400, 11004, f"Queue '{queue.name}' already has a consumer.")
     row = ConsumerRow(
-        os.urandom(16).hex(), queue.id, *_wanted_consumer(call, {}), created=clock.now()
+        clock.random_bytes(16).hex(), queue.id, *_wanted_consumer(call, {}), created=clock.now()
     )
     call.storage.db.execute(
         f"INSERT INTO queue_consumers ({', '.join(ConsumerRow._fields)}) VALUES (?{', ?' * 6})",  # noqa: S608

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -62,7 +61,7 @@ def send(storage: Storage, queue: QueueRow, messages: Iterable[Body]) -> None:
         "VALUES (?, ?, ?, ?, ?, 0, '', ?)",
         [
             (
-                os.urandom(16).hex(),
+                clock.random_bytes(16).hex(),
                 queue.id,
                 message.content_type,
                 now,
@@ -158,7 +157,7 @@ def _pull(call: Call) -> Reply:
     )
     _settle(call.storage, queue)
     found = [] if queue.paused else _next(call.storage, queue, int(most))
-    leases = [f"{message.id}.{os.urandom(8).hex()}" for message in found]
+    leases = [f"{message.id}.{clock.random_bytes(8).hex()}" for message in found]
     call.storage.db.executemany(
         "UPDATE queue_messages SET visible = ?, attempts = attempts + 1, lease = ? WHERE id = ?",
         [

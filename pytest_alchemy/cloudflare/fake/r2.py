@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 
 from pytest_alchemy import clock
@@ -58,8 +57,8 @@ def _lend(call: Call) -> Reply:
     }
     return Reply(
         {
-            "accessKeyId": os.urandom(16).hex(),
-            "secretAccessKey": os.urandom(32).hex(),
+            "accessKeyId": clock.random_bytes(16).hex(),
+            "secretAccessKey": clock.random_bytes(32).hex(),
             "sessionToken": token_of(claims),
         }
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -126,7 +125,7 @@ def _create(call: Call) -> Reply:
     call.storage.db.execute(
         "INSERT INTO r2_buckets (jurisdiction, name, public_id, created, location, storage_class) "
         "VALUES (?, ?, ?, ?, ?, ?)",
-        (jurisdiction, name, os.urandom(16).hex(), clock.now(), place, storage_class),
+        (jurisdiction, name, clock.random_bytes(16).hex(), clock.now(), place, storage_class),
     )
     made = _find(call.storage, jurisdiction, name)
     assert made is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 from pytest_alchemy import clock
@@ -83,7 +82,7 @@ def _rule(given: Any) -> dict[str, Any]:
         name: field_of(given, name, str, 11014, "") for name in ("prefix", "suffix", "description")
     }
     made = timestamp(clock.now())
-    return {"ruleId": os.urandom(16).hex(), "actions": actions, **texts, "createdAt": made}
+    return {"ruleId": clock.random_bytes(16).hex(), "actions": actions, **texts, "createdAt": made}
 
 
 def _check_overlap(rules: list[dict[str, Any]]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from email.utils import formatdate
 from typing import Any, NamedTuple
@@ -67,7 +66,7 @@ def _put(call: Call) -> Reply:
     made = _Object(
         key=key,
         etag=hashlib.md5(value, usedforsecurity=False).hexdigest(),
-        version=os.urandom(16).hex(),
+        version=clock.random_bytes(16).hex(),
         uploaded=clock.now(),
         size=len(value),
         storage_class=storage_class_of(

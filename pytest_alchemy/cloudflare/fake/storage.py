@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from pytest_alchemy import clock
+from pytest_alchemy import clock, forks
 from pytest_alchemy.cloudflare.errors import FakeAccountError
 from pytest_alchemy.cloudflare.fake.jail import BUSY_SECONDS, TIME_LIMIT, Jail
 
@@ -128,8 +128,10 @@ class Storage:
             "SELECT format, account_id, api_token, world, created FROM account"
         ).fetchone()
         if row is None:
-            world = f"memory:{os.getpid()}" if self.path is None else f"file:{clock.token(16)}"
-            row = (_FORMAT, os.urandom(16).hex(), clock.token(40), world, clock.now())
+            world = (
+                f"memory:{forks.process_id()}" if self.path is None else f"file:{clock.token(16)}"
+            )
+            row = (_FORMAT, clock.random_bytes(16).hex(), clock.token(40), world, clock.now())
         if row[0] > _FORMAT:
             raise FakeAccountError(
                 str(self.path), f"it is of format {row[0]}, newer than this version knows"
@@ -228,7 +230,7 @@ def _connect(path: Path | None) -> sqlite3.Connection:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # it holds the token
-    db = sqlite3.connect(
+    db = sqlite3.dbapi2.connect(  # not by the name that a test of other code replaces
         ":memory:" if path is None else path,
         timeout=BUSY_SECONDS,
         isolation_level=None,

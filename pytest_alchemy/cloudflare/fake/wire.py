@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
@@ -273,7 +272,7 @@ def page_size(
 
 def token_of(claims: Mapping[str, Any]) -> str:
     """Return a secret in the form of a JSON web token, for clients that read its *claims*; it is not signed."""
-    parts = (encode({"alg": "none", "typ": "JWT"}), encode(claims), os.urandom(32))
+    parts = (encode({"alg": "none", "typ": "JWT"}), encode(claims), clock.random_bytes(32))
     return b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts).decode()
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
+from pytest_alchemy import clock
 from pytest_alchemy.cloudflare.fake.documents import BUCKET_DOMAINS, DOMAINS, ROUTES, Document
 from pytest_alchemy.cloudflare.fake.product import InventoryItem, Product
 from pytest_alchemy.cloudflare.fake.r2_domains import HOST, zone_name_of
@@ -128,7 +128,7 @@ def _put_domain(call: Call) -> Reply:
             )
         settings["cert_id"] = old.body["cert_id"]
         return Reply(shown_domain(DOMAINS.change(call.storage, old, settings, owner=owner)))
-    settings["cert_id"] = str(uuid.uuid4())
+    settings["cert_id"] = clock.uuid4()
     made = DOMAINS.add(call.storage, settings, name=hostname, owner=owner)
     return Reply(shown_domain(made))
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,7 +74,7 @@ def make(storage: Storage, script: str) -> None:
         "INSERT OR IGNORE INTO workers "
         "(name, tag, created, modified, deployed, enabled, previews, settings, schedules) "
         "VALUES (?, ?, ?, ?, '', 0, 0, '{}', '[]')",
-        (script, os.urandom(16).hex(), now, now),
+        (script, clock.random_bytes(16).hex(), now, now),
     )
 
 
@@ -120,7 +118,7 @@ def add(
     settings: dict[str, Any],
 ) -> str:
     """Add a version to *script* and return its id."""
-    id = str(uuid.uuid4())
+    id = clock.uuid4()
     (number,) = storage.db.execute(
         "SELECT coalesce(max(number), 0) + 1 FROM worker_versions WHERE script = ?", (script,)
     ).fetchone()
@@ -198,7 +196,7 @@ def deploy(
     annotations: dict[str, Any] | None = None,
 ) -> str:
     """Deploy *versions* of *script*, each with its percentage, and return the deployment's id."""
-    id, now = str(uuid.uuid4()), clock.now()
+    id, now = clock.uuid4(), clock.now()
     shown = [{"version_id": version, "percentage": part} for version, part in versions]
     storage.db.execute(
         "INSERT INTO worker_deployments (id, script, created, versions, annotations) VALUES (?, ?, ?, ?, ?)",
