@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -57,11 +57,13 @@ def end_on_sigterm(config: pytest.Config, wanted: Callable[[], bool] = lambda: T
     reminder = _Reminder()
     config.pluginmanager.register(reminder)
 
-    def end(number: int, frame: FrameType | None) -> NoReturn:
+    def end(number: int, frame: FrameType | None) -> None:
         # A forked child of a test is not ours to end.
         if forks.process is not process or not wanted():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.raise_signal(signal.SIGTERM)
+        if reminder.is_heard:  # sent to a process and to its group, say
+            return
         if is_worker:
             raise KeyboardInterrupt
         reminder.is_due = True
@@ -79,10 +81,18 @@ class _Reminder:
     """Ends the run after a test that took the exit for a failure of its own: unlike Ctrl-C it is an `Exception`."""
 
     is_due = False
+    is_heard = False
+    """Whether pytest deals with it right now: then another one would end that half-way, with a traceback."""
 
-    def pytest_keyboard_interrupt(self) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_keyboard_interrupt(self) -> Generator[None]:
         """The exit got through."""
         self.is_due = False
+        self.is_heard = True
+        try:
+            return (yield)
+        finally:
+            self.is_heard = False
 
     def pytest_runtest_logfinish(self) -> None:
         """The exit did not get through."""

@@ -39,6 +39,27 @@ def test_it_ends_the_run_unless_that_is_turned_off(
     assert world.left == []
 
 
+def test_a_second_one_while_pytest_deals_with_the_first_changes_nothing(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makeconftest(
+        """
+        import os, signal
+
+        def pytest_keyboard_interrupt():
+            os.kill(os.getpid(), signal.SIGTERM)
+        """
+    )
+    pytester.makepyfile(GETS_IT)
+
+    result = world.run_apart()
+
+    assert result.ret == 143
+    assert "Traceback" not in result.stderr.str()
+    result.stdout.fnmatch_lines(["1 created, 1 destroyed, 0 leaked in shop/test-*"])
+    assert world.left == []
+
+
 @pytest.mark.parametrize("place", ["body", "destroy"])
 def test_it_ends_the_run_although_something_goes_on_after_any_error(
     pytester: pytest.Pytester, world: World, place: str
