@@ -41,9 +41,9 @@ R = TypeVar("R", bound=Resource)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# What was current before each `with` that is open here; not on the scope, which several threads may have entered.
-_before: contextvars.ContextVar[tuple[Scope | Entry | None, ...]] = contextvars.ContextVar(
-    "alchemy_outer_scopes", default=()
+# Each `with` that is open here, and what was current before; not on the scope, which several threads may have entered.
+_blocks: contextvars.ContextVar[tuple[tuple[Scope, Scope | Entry | None], ...]] = (
+    contextvars.ContextVar("alchemy_blocks", default=())
 )
 
 
@@ -287,7 +287,7 @@ class Scope:
         return bound
 
     def __enter__(self) -> Self:
-        _before.set((*_before.get(), _current.get()))
+        _blocks.set((*_blocks.get(), (self, _current.get())))
         _current.set(self)
         return self
 
@@ -297,9 +297,19 @@ class Scope:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        *outer, before = _before.get()
-        _before.set(tuple(outer))
-        _current.set(before)
+        blocks = list(_blocks.get())
+        places = [place for place, (scope, _) in enumerate(blocks) if scope is self]
+        if (
+            not places
+        ):  # an async generator, say, that another task began, has its block in that one's context
+            return
+        place = places[-1]
+        _, before = blocks.pop(place)
+        if place == len(blocks):
+            _current.set(before)
+        else:  # whoever entered one later stays there, and is to come back to what was there before this one
+            blocks[place] = blocks[place][0], before
+        _blocks.set(tuple(blocks))
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

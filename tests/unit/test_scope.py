@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
 import pytest
@@ -364,6 +365,37 @@ def test_the_innermost_scope_is_current_and_leaving_restores_the_one_around_it(
         assert current() is scope
 
     assert current() is None
+
+
+def test_scopes_may_be_left_in_any_order(scope: Scope) -> None:
+    first, second = scope.run("first"), scope.run("second")
+    first.__enter__()
+    second.__enter__()
+
+    first.__exit__(None, None, None)
+    between = current()
+    second.__exit__(None, None, None)
+
+    assert between is second
+    assert current() is None
+
+
+def test_a_scope_may_be_left_in_another_task_than_the_one_that_entered_it(scope: Scope) -> None:
+    async def resource() -> AsyncIterator[Scope]:
+        async with scope.run("backend") as backend:
+            yield backend
+
+    async def test() -> Scope | None:
+        entered = resource()
+        await asyncio.create_task(anext(entered))  # type: ignore[arg-type]  # it is a coroutine
+        with scope.run("around"):
+            with pytest.raises(StopAsyncIteration):
+                await anext(entered)
+            return current()
+
+    found = asyncio.run(test())
+
+    assert found is scope.run("around")
 
 
 def test_leaving_a_scope_destroys_nothing_in_a_test(scope: Scope, world: World) -> None:
