@@ -19,8 +19,8 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pytest_alchemy import clock
-from pytest_alchemy.errors import BlockingCallError
-from pytest_alchemy.late import Late
+from pytest_alchemy.errors import BlockingCallError, NoEventLoopError
+from pytest_alchemy.late import Late, running_loop
 from pytest_alchemy.tracebacks import are_noise
 
 if TYPE_CHECKING:
@@ -174,7 +174,9 @@ class AsyncDriver:
         deadline: float | None = None,
         function: Callable[..., Any] | None = None,
     ) -> tuple[Any, Loop | None]:
-        here = asyncio.get_running_loop()
+        here = running_loop()
+        if here is None:
+            raise NoEventLoopError
         if loop is not None and loop is not here and turns(loop):
             future, _ = _submit(_awaited(hook), loop)
             elsewhere = asyncio.wrap_future(future)

@@ -123,6 +123,16 @@ class BlockingCallError(AlchemyError, RuntimeError):
         )
 
 
+class NoEventLoopError(AlchemyError, RuntimeError):
+    """Something was awaited in a coroutine that does not run on asyncio."""
+
+    def __str__(self) -> str:
+        return (
+            "Resources can be awaited on asyncio only, and this coroutine runs on something else (trio, say).\n"
+            "Make it in plain code: in a fixture that is no coroutine, with scope.create(...)"
+        )
+
+
 class ScopeClosedError(AlchemyError, RuntimeError):
     """A scope that is closing or closed was asked to make something."""
 

@@ -73,6 +73,8 @@ def _find(module: str, file: str, qualname: str) -> Any:
     # The module is a user's: whatever it raises, the others still get their turn.
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
+        if not isinstance(error, (ImportError, AttributeError, OSError)):  # it is there, and breaks
+            reason += " (define it in a module that can be imported by itself)"
         raise KindNotLoadedError(qualname, file or module, reason) from error
     return found
 

@@ -21,7 +21,7 @@ from pytest_alchemy.driver import (
     refuse_in_coroutine,
     run_blocking,
 )
-from pytest_alchemy.errors import BlockingCallError
+from pytest_alchemy.errors import BlockingCallError, NoEventLoopError
 
 PATIENCE = 10.0
 
@@ -47,6 +47,20 @@ def test_a_blocking_call_in_a_coroutine_is_refused_and_names_its_twin() -> None:
     assert str(caught.value) == (
         "save() blocks and was called inside a coroutine, where it would stop the event loop.\n"
         "Use its twin: await asave(...)"
+    )
+
+
+def test_a_coroutine_that_does_not_run_on_asyncio_is_told_what_to_do() -> None:
+    made: list[str] = []
+    steps = AsyncDriver().call(lambda: made.append("made"))
+
+    with pytest.raises(NoEventLoopError) as caught:
+        steps.send(None)  # as trio does
+
+    assert made == []
+    assert str(caught.value) == (
+        "Resources can be awaited on asyncio only, and this coroutine runs on something else (trio, say).\n"
+        "Make it in plain code: in a fixture that is no coroutine, with scope.create(...)"
     )
 
 
