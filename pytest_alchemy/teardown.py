@@ -363,7 +363,7 @@ class Teardown:
                 thing, end = ended.get(timeout=self._until_hung())
             except queue.Empty:
                 self._look()
-                self._leave_behind(running)
+                self._leave_behind(running, clock.monotonic())
                 continue
             if running.pop(thing, None) is None:  # it was left behind
                 continue
@@ -398,15 +398,14 @@ class Teardown:
         moments = [self._deadline + GRACE, *list(self._hangs_from.values())]
         return max(0.0, min(LOOK, min(moments) - clock.monotonic()))
 
-    def _leave_behind(self, running: dict[Any, Owned]) -> None:
-        """Wait no longer for what hangs, and for its threads; all of it if the time is over."""
-        now = clock.monotonic()
+    def _leave_behind(self, running: dict[Any, Owned], now: float) -> None:
+        """Wait no longer for what hung at *now*, and for its threads and tasks; all of it if the time was over."""
         over = now > self._deadline + GRACE
-        for thing in list(running.values()):
+        for key, thing in list(running.items()):
             if over or now > self._hangs_from.get(thing, now):
                 error = TimeoutError(f"it hung and was left behind{self._limit()}")
                 note_failure(thing, error, 1)
-                del running[thing]
+                del running[key]
                 self._hangs_from.pop(thing, None)  # or the others would be looked at all the time
                 self._done(thing, Failure(thing, error))
 
@@ -436,7 +435,13 @@ class Teardown:
                     driver = threaded if thing.parallel else self._driver
                     steps = self._one(thing, driver, share=self._share)
                     running[asyncio.create_task(steps)] = thing
-                ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                # As of now: a loop that was blocked meanwhile has yet to tell them that their time is over.
+                now, patience = clock.monotonic(), self._until_hung()
+                ended, _ = await asyncio.wait(
+                    running, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not ended:
+                    self._leave_behind(running, now)
                 for task in ended:
                     self._done(running.pop(task), task.result())
         finally:

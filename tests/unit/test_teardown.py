@@ -9,16 +9,17 @@ import re
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import pytest
 
 from pytest_alchemy import Resource, output
-from pytest_alchemy.driver import BLOCKING, run_blocking, start_daemon
+from pytest_alchemy.driver import BLOCKING, AsyncDriver, run_blocking, start_daemon
 from pytest_alchemy.errors import BlockedError, DestroyError
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import STRATEGIES, Settings, Strategy
-from pytest_alchemy.teardown import Teardown
+from pytest_alchemy.teardown import Outcome, Teardown
 from tests.unit.support.scopes import Hand, new_scope, new_stage
 from tests.unit.support.world import AsyncThing, Broken, Thing, World
 from tests.unit.support.world import world as here
@@ -450,6 +451,34 @@ def test_in_parallel_a_coroutine_that_hangs_stops_nothing_else(hand: Hand, world
     assert [failure.owned.title for failure in outcome.failures] == ["Hangs 'h'"]
     assert outcome.destroyed == 1
     assert destroyed(world) == ["a"]
+
+
+class Stubborn(Hangs):
+    """Does not let itself be cut off, the first time."""
+
+    async def destroy(self) -> None:
+        with suppress(asyncio.CancelledError):
+            await super().destroy()
+        await super().destroy()
+
+
+def test_in_parallel_tasks_what_swallows_its_cancellation_is_left_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_alchemy.teardown.GRACE", 0.05)
+    scope = new_scope(destroy_strategy="parallel")
+
+    async def test() -> Outcome:
+        await scope.acreate(AsyncThing("a"))
+        await scope.acreate(Stubborn("s"))
+        return await asyncio.wait_for(scope.close(AsyncDriver(), timeout=0.1), PATIENCE)
+
+    outcome = asyncio.run(test())
+
+    [failure] = outcome.failures
+    assert failure.reason == "TimeoutError: it hung and was left behind (teardown_timeout 0.1 s)"
+    assert outcome.destroyed == 1
+    assert world.ids == ["s"]
 
 
 def start_two() -> Callable[[Callable[[], None]], None]:
