@@ -520,7 +520,7 @@ class StateFolderError(AlchemyError):
     def __str__(self) -> str:
         return (
             f"{self.path} cannot be used: {self.reason}.\n"
-            "Make it writable for this user, or choose another place for .alchemy."
+            "Make it writable for this user, or choose another place: --root DIR (in tests --alchemy-root DIR)."
         )
 
 

@@ -371,7 +371,7 @@ def test_nothing_is_called_if_no_copy_can_be_made(graveyard: Graveyard) -> None:
     assert result.exit_code == 1
     assert result.output == (
         f"Error: {graveyard.root}/.backups cannot be used: it is not a folder.\n"
-        "Make it writable for this user, or choose another place for .alchemy.\n"
+        "Make it writable for this user, or choose another place: --root DIR (in tests --alchemy-root DIR).\n"
     )
     assert graveyard.left == ["a"]
 
@@ -530,7 +530,7 @@ def test_without_room_for_the_copy_nothing_is_called(
     assert full.returncode == 1
     assert text(full.stderr, graveyard) == (
         "Error: /.alchemy/.backups/shop/pr-7/*/.journal/main.jsonl cannot be used: file too large.\n"
-        "Make it writable for this user, or choose another place for .alchemy.\n"
+        "Make it writable for this user, or choose another place: --root DIR (in tests --alchemy-root DIR).\n"
     )
     assert left == ["a", "b"]
     assert again.returncode == 0, again.stderr
@@ -567,7 +567,7 @@ def test_a_stage_that_cannot_be_written_is_left_as_it_is(graveyard: Graveyard) -
     assert refused.returncode == 1
     assert text(refused.stderr, graveyard) == (
         "Error: /.alchemy/.backups/shop/pr-7/* cannot be used: permission denied.\n"
-        "Make it writable for this user, or choose another place for .alchemy.\n"
+        "Make it writable for this user, or choose another place: --root DIR (in tests --alchemy-root DIR).\n"
     )
     assert graveyard.left == ["a"]
     assert run(graveyard, "destroy", "--stage=pr-7", "--force").returncode == 0

@@ -187,7 +187,7 @@ def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == (
         f"Error: {folder} cannot be used: permission denied.\n"
-        "Make it writable for this user, or choose another place for .alchemy.\n"
+        "Make it writable for this user, or choose another place: --root DIR (in tests --alchemy-root DIR).\n"
     )
     assert graveyard.left == ["a"]
 
@@ -203,10 +203,12 @@ def test_a_stage_that_cannot_be_looked_into_is_left_and_the_others_go(graveyard:
     assert swept.returncode == 1
     assert re.sub(r"\(alt-[a-z0-9-]+\)", "(*)", swept.stdout) == (
         f"STAGE shop/test-main-k3f9x2ab, unknown contents: cannot be read. {folder} cannot be used:"
-        " permission denied. Make it writable for this user, or choose another place for .alchemy.\n"
+        " permission denied. Make it writable for this user, or choose another place:"
+        " --root DIR (in tests --alchemy-root DIR).\n"
         "LEFT stage test-main-k3f9x2ab in shop/test-main-k3f9x2ab\n"
         f"       {folder} cannot be used:"
-        " permission denied. Make it writable for this user, or choose another place for .alchemy.\n"
+        " permission denied. Make it writable for this user, or choose another place:"
+        " --root DIR (in tests --alchemy-root DIR).\n"
         "DESTROYED File b (*) in shop/test-main-zzzzzzzz/test_a.py::test_one\n"
         "1 destroyed, 1 left\n"
     )

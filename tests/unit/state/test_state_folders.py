@@ -131,7 +131,7 @@ def test_a_file_in_place_of_a_folder_is_refused(root: Root) -> None:
 
     assert str(caught.value) == (
         f"{root.path} cannot be used: it is not a folder.\n"
-        "Make it writable for this user, or choose another place for .alchemy."
+        "Make it writable for this user, or choose another place: --root DIR (in tests --alchemy-root DIR)."
     )
 
 
@@ -160,7 +160,7 @@ def test_whose_folder_stands_in_the_way_is_told(
 
     assert str(refusal("", refused)) == (
         f"{root.path / 'shop'} cannot be used: permission denied.\n"
-        "Make it writable for this user, or choose another place for .alchemy."
+        "Make it writable for this user, or choose another place: --root DIR (in tests --alchemy-root DIR)."
     )
     owner = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
