@@ -86,7 +86,7 @@ def destroy(
             names = [shown(thing.kind, thing.id, thing.name) for thing in found.things]
             ask(found, names, verb="destroy", done="destroyed")
         if state.header is not None:
-            take_footing(state.header)
+            take_footing(state.header, found.folder)
         destruction = _Destruction(
             found, profile=profile, lock_timeout=lock_timeout, as_json=as_json
         )

@@ -62,7 +62,7 @@ def _reap(folder: Path, timeout: float, say: Callable[..., None], *, forget: boo
     lock = lock_of(folder, timeout=timeout)
     dead = DeadStage(folder, user_key(), forget=forget)
     for book in dead.read().books.values():
-        take_footing(book.header)
+        take_footing(book.header, folder)
         break
     findings = []
     for finding in dead.reap(lock):

@@ -55,7 +55,7 @@ def check_stage(folder: Path, key: bytes, profile: str | None = None) -> Iterato
     dead = DeadStage(folder, key, by_hand=True)
     check_kept(dead.read(), profile)
     for book in dead.read().books.values():
-        take_footing(book.header)
+        take_footing(book.header, folder)
     things, findings = dead.recall()
     yield from (Checked("failed", finding.facts, finding.reason) for finding in findings)
     driver = BlockingDriver()

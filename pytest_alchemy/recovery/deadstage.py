@@ -42,6 +42,7 @@ from pytest_alchemy.records import (
     Record,
     StageOpened,
 )
+from pytest_alchemy.recovery.footing import present
 from pytest_alchemy.recovery.past import Past
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
@@ -352,14 +353,17 @@ class DeadStage:
 
     def _recall_call(self, book: _Book, record: Deferred) -> Call:
         scope = _scope_at(book, record.path)
-        call = Call.recalled(scope, load_function(record), record)
+        header = book.said.header
+        here = replace(record, file=present(record.file, header, self.folder))
+        call = Call.recalled(scope, load_function(here), record)
         scope.owned[call.seq] = call
         return call
 
     def _recall_resource(self, book: _Book, live: Live, intent: Intent) -> Entry:
-        kind = load_kind(book.said.kinds[intent.kind])
+        seen, header = book.said.kinds[intent.kind], book.said.header
+        kind = load_kind(replace(seen, file=present(seen.file, header, self.folder)))
         # Of what outlives its programs the class may have changed since.
-        again = kind.revive if book.said.header.ephemeral else kind.recall
+        again = kind.revive if header.ephemeral else kind.recall
         props = book.opened(intent, live.props)
         resource = again(
             intent.id,

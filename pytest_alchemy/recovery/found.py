@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pytest_alchemy import clock
@@ -11,6 +12,7 @@ from pytest_alchemy.entry import shown_call
 from pytest_alchemy.errors import AlchemyError, JournalForeignError
 from pytest_alchemy.names import folder_name
 from pytest_alchemy.records import Deferred, KindSeen, Live, StageOpened
+from pytest_alchemy.recovery.footing import present
 from pytest_alchemy.recovery.foreign import ForeignStore, first_lines
 from pytest_alchemy.recovery.processes import a_patron_lives
 from pytest_alchemy.recovery.reapable import is_living, why_not_in
@@ -128,7 +130,9 @@ def look_at(folder: Path, key: bytes, choice: Choice) -> FoundStage | None:
     if not folder.is_dir():
         return None
     found = _described(unread, state) if state.books else unread
-    found = replace(found, foreign=foreign, imports=tuple(_imports(state)) if foreign else ())
+    found = replace(
+        found, foreign=foreign, imports=tuple(_imports(state, folder)) if foreign else ()
+    )
     why_not = _who_lives(folder) if living else why_not_in(state, foreign=True)
     return replace(found, why_not=why_not or _not_chosen(found, choice))
 
@@ -238,17 +242,18 @@ def _title(seen: KindSeen | None, kind: str) -> str:
     return seen.qualname.rpartition(".")[2] if seen else kind
 
 
-def _imports(state: StageState) -> Iterator[str]:
-    """Yield what destroying *state* imports, each once."""
+def _imports(state: StageState, folder: Path) -> Iterator[str]:
+    """Yield what destroying *state*, which lies in *folder*, imports, each once."""
     told: dict[str, None] = {}
     for book in state.books.values():
-        told[f"works in {book.header.folder}"] = None
+        here = partial(present, header=book.header, folder=folder)
+        told[f"works in {here(book.header.folder)}"] = None
         for seen in book.kinds.values():
-            told[f"imports {seen.qualname} from {seen.file or seen.module}"] = None
+            told[f"imports {seen.qualname} from {here(seen.file) or seen.module}"] = None
         for live in book.live.values():
             if isinstance(live.entry, Deferred) and live.entry.module:
                 call = live.entry
-                told[f"calls {call.function} from {call.file or call.module}"] = None
+                told[f"calls {call.function} from {here(call.file) or call.module}"] = None
     yield from told
 
 

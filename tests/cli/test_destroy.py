@@ -113,6 +113,18 @@ def test_only_the_newest_copies_are_kept(graveyard: Graveyard) -> None:
     assert backups_of(folder) == copies[2:]
 
 
+def test_a_project_that_was_moved_needs_no_deployment_to_be_destroyed(graveyard: Graveyard) -> None:
+    deploy(graveyard, "a")
+    moved = graveyard.path.with_name("moved")
+    graveyard.path.rename(moved)
+    graveyard.path = moved
+
+    done = run(graveyard, "destroy", "--stage=pr-7", "--force")
+
+    assert done.returncode == 0, done.stderr
+    assert list((moved / "world").iterdir()) == []
+
+
 def test_without_a_terminal_force_is_needed(graveyard: Graveyard) -> None:
     deploy(graveyard, "a")
     before = graveyard.snapshot()

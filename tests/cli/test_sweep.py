@@ -158,6 +158,25 @@ def test_a_resource_with_a_profile_of_its_own_is_destroyed_with_it(graveyard: Gr
     assert used == {"own": "backup", "usual": "ci"}
 
 
+@pytest.mark.parametrize("key", [None, OTHER_KEY])
+def test_a_project_that_lies_elsewhere_now_is_found_where_its_stages_are(
+    graveyard: Graveyard, key: bytes | None
+) -> None:
+    call = Deferred(2, (), "kinds", str(graveyard.kinds), "drop", ["called"], {})
+    graveyard.bury("a", more=(call,), key=key)
+    (graveyard.world / "called").write_text("called")
+    before, graveyard.path = graveyard.path, graveyard.path.with_name("mounted-elsewhere")
+    before.rename(graveyard.path)
+
+    listed, swept = sweep(graveyard), sweep(graveyard, "--yes", "--foreign")
+
+    assert (f"it imports File from {graveyard.path}/kinds.py" in listed.output) is bool(key)
+    assert swept.exit_code == 0, swept.output
+    assert list((graveyard.path / "world").iterdir()) == []
+    assert not (graveyard.path / ".alchemy").exists()
+    assert not before.exists()
+
+
 def test_what_is_left_ends_with_exit_code_1(graveyard: Graveyard) -> None:
     graveyard.bury("a", "broken")
 

@@ -64,8 +64,8 @@ def test_dies(alchemy_scope):
 USED = """
 take = take_footing
 
-def take_footing(header):
-    take(header)
+def take_footing(header, folder):
+    take(header, folder)
     open({used!r}, "w").close()
 """
 
