@@ -7,6 +7,7 @@ What a run that uses scopes needs is imported by `activate`, when the first test
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -46,9 +47,27 @@ _ABOUT_MARKER = (
 )
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+class Unchosen:
+    """Keeps pytest-asyncio, which comes with this plugin, from asking those for a choice who never chose it."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Silence its warning, which as an error (``filterwarnings = error``) would end every run."""
+        try:
+            unchosen = config.getini("asyncio_mode") == "strict"  # the default
+        except ValueError:  # it was turned off
+            return
+        if unchosen:
+            warnings.filterwarnings("ignore", _ASKED_FOR, pytest.PytestDeprecationWarning)
+
+
+_ASKED_FOR = "The configuration option .asyncio_default_fixture_loop_scope. is unset"
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the options."""
     add_options(parser)
+    pluginmanager.register(Unchosen(), "alchemy_unchosen")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_alchemy.plugin.options import OPTIONS, Options
 from pytest_alchemy.settings import KEEPS, STRATEGIES
+from tests.support.world import World
 
 IS_NATIVE_TOML = pytest.version_tuple >= (9, 0)
 
@@ -44,6 +45,23 @@ PATHS = [
 
 
 SWITCHES = ("alchemy_live", "alchemy_no_sigterm")
+
+
+def test_a_project_that_never_chose_pytest_asyncio_is_not_asked_for_its_options(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile("def test_plain(): pass")
+    args = ("-p", "pytest_asyncio.plugin", "-W", "error")
+
+    quiet = world.run_apart(*args)
+    pytester.makeini("[pytest]\nalchemy_app = shop\nasyncio_mode = auto\n")
+    asked = world.run_apart(*args)
+
+    quiet.assert_outcomes(passed=1)
+    assert quiet.stderr.str() == ""
+    assert (
+        '"asyncio_default_fixture_loop_scope" is unset' in asked.stdout.str() + asked.stderr.str()
+    )
 
 
 def test_every_option_has_a_test_here() -> None:
