@@ -9,6 +9,7 @@ load as they did there.
 from __future__ import annotations
 
 import atexit
+import io
 import json
 import os
 import sys
@@ -24,6 +25,8 @@ from pytest_alchemy.state.keys import user_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from _typeshed import ReadableBuffer
 
     from pytest_alchemy.state.stagestate import StageState
 
@@ -98,10 +101,28 @@ def _report(state: StageState, findings: list[tuple[float, Finding]]) -> None:
         sys.stderr.write(f"{error}\n")
 
 
+class _Unheard(io.FileIO):
+    """A file whose words may be lost: nobody listens any more, or the disk is full."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
 def _speaker() -> Callable[..., None]:
-    """Return what prints a line of ours; what the loaded modules print no longer stands between them."""
+    """
+    Return what prints a line of ours; what the loaded modules print no longer stands between them.
+
+    None of them fails because what it prints cannot be written.
+    """
     out = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
+    for name in ("stdout", "stderr"):
+        words = io.BufferedWriter(_Unheard(2, "w", closefd=False))
+        stream = io.TextIOWrapper(words, errors="backslashreplace", line_buffering=True)
+        setattr(sys, name, stream)
 
     def say(**line: object) -> None:
         # Nobody listens any more, or the disk is full, but the work goes on.

@@ -177,6 +177,36 @@ def test_a_project_that_lies_elsewhere_now_is_found_where_its_stages_are(
     assert not before.exists()
 
 
+def test_what_a_destroy_prints_fails_nothing_where_nobody_listens_any_more(
+    graveyard: Graveyard,
+) -> None:
+    with graveyard.kinds.open("a") as kinds:
+        kinds.write(
+            "\n\nimport sys\n\ndef drop_aloud(name):\n"
+            "    print('dropping', name, flush=True)\n"
+            "    print('really', file=sys.stderr, flush=True)\n"
+            "    drop(name)\n"
+        )
+    call = Deferred(2, (), "kinds", str(graveyard.kinds), "drop_aloud", ["called"], {})
+    graveyard.bury("a", more=(call,))
+    (graveyard.world / "called").write_text("called")
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    swept = subprocess.run(
+        [*COMMAND, "sweep", "--yes"],
+        cwd=graveyard.path,
+        stdout=subprocess.PIPE,
+        stderr=writing,
+        text=True,
+        timeout=60,
+    )
+    os.close(writing)
+
+    assert swept.returncode == 0, swept.stdout
+    assert graveyard.left == []
+
+
 def test_what_is_left_ends_with_exit_code_1(graveyard: Graveyard) -> None:
     graveyard.bury("a", "broken")
 
