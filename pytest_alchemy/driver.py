@@ -19,7 +19,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pytest_alchemy import clock
-from pytest_alchemy.errors import BlockingCallError, NoEventLoopError
+from pytest_alchemy.errors import BlockingCallError, LoopStoppedError, NoEventLoopError
 from pytest_alchemy.late import Late, running_loop
 from pytest_alchemy.tracebacks import are_noise
 
@@ -180,7 +180,16 @@ class AsyncDriver:
         if loop is not None and loop is not here and turns(loop):
             future, _ = _submit(_awaited(hook), loop)
             elsewhere = asyncio.wrap_future(future)
-            return await asyncio.wait_for(elsewhere, _left(deadline)), loop
+            stopped = asyncio.create_task(_stop_of(loop))
+            try:
+                async with asyncio.timeout(_left(deadline)):
+                    await asyncio.wait((elsewhere, stopped), return_when=asyncio.FIRST_COMPLETED)
+                if not future.done():
+                    raise LoopStoppedError
+                return await elsewhere, loop
+            finally:
+                stopped.cancel()
+                elsewhere.cancel()
         thread: futures.Future[Any] | None = None
         if self.threads is not None and not inspect.iscoroutinefunction(function):
             run = contextvars.copy_context().run
@@ -319,6 +328,27 @@ def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - clock.monotonic())
 
 
+def _outcome_on(loop: Loop, future: futures.Future[T], deadline: float | None) -> T:
+    """Wait for *future*, which runs on somebody else's *loop*, for as long as that runs."""
+    while True:
+        left = _left(deadline)
+        try:
+            return future.result(PROMPT if left is None else min(PROMPT, left))
+        except TimeoutError:
+            if future.done():
+                return future.result()
+            if left is not None and left <= PROMPT:
+                raise
+        if not loop.is_running() and not future.done():
+            raise LoopStoppedError
+
+
+async def _stop_of(loop: Loop) -> None:
+    """Wait until *loop*, another thread's, has stopped."""
+    while loop.is_running():  # nobody tells when it does
+        await asyncio.sleep(PROMPT)
+
+
 async def _awaited(hook: Hook) -> Any:
     result = call_hook(hook, may_await=True)
     return await result if is_awaitable(result) else result
@@ -334,8 +364,10 @@ def _wait_on(awaitable: Awaitable[T], loop: Loop, deadline: float | None) -> tup
     while True:
         future, withdraw = _submit(awaitable, loop)
         try:
+            if loop not in _ours:
+                return _outcome_on(loop, future, deadline), loop
             left = _left(deadline)
-            if loop not in _ours or (left is not None and left <= PROMPT):
+            if left is not None and left <= PROMPT:
                 return future.result(left), loop
             try:
                 return future.result(PROMPT), loop
@@ -362,24 +394,29 @@ def _submit(awaitable: Awaitable[T], loop: Loop) -> tuple[futures.Future[T], Cal
     task: list[asyncio.Task[None]] = []
     chances = iter((True,))  # for whoever comes first: the loop, or who takes it back
 
-    async def run() -> None:
-        try:
-            result = await awaitable
-        except BaseException as error:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(error)
-        else:
-            if future.set_running_or_notify_cancel():
-                future.set_result(result)
-
     def start() -> None:
         if next(chances, False):
-            task.append(loop.create_task(run()))
+            task.append(loop.create_task(_fill(future, awaitable)))
 
     def cut_off(_: object) -> None:
-        if future.cancelled():
+        if future.cancelled() and next(chances, False):  # it has not begun, and will not
+            if inspect.iscoroutine(awaitable):
+                awaitable.close()
+        elif future.cancelled() and not loop.is_closed():
             loop.call_soon_threadsafe(lambda: [each.cancel() for each in task])
 
     loop.call_soon_threadsafe(start, context=contextvars.copy_context())
     future.add_done_callback(cut_off)
     return future, lambda: next(chances, False)
+
+
+async def _fill(future: futures.Future[T], awaitable: Awaitable[T]) -> None:
+    """Give *future* what becomes of *awaitable*, unless it was cancelled."""
+    try:
+        result = await awaitable
+    except BaseException as error:
+        if future.set_running_or_notify_cancel():
+            future.set_exception(error)
+    else:
+        if future.set_running_or_notify_cancel():
+            future.set_result(result)

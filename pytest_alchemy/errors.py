@@ -244,6 +244,16 @@ class DeclaredInItselfError(AlchemyError, RuntimeError):
         )
 
 
+class LoopStoppedError(AlchemyError, RuntimeError):
+    """A coroutine was to run on the event loop that its resource lives in, and that stopped before it had ended."""
+
+    def __str__(self) -> str:
+        return (
+            "The event loop that it lives in, another task's or thread's, stopped before this was done.\n"
+            "Let that loop run for as long as what was made in it is used, or try again: then it runs elsewhere."
+        )
+
+
 class NotOwnedError(AlchemyError, LookupError):
     """A scope was asked to remove what it does not own."""
 

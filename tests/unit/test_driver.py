@@ -21,7 +21,7 @@ from pytest_alchemy.driver import (
     refuse_in_coroutine,
     run_blocking,
 )
-from pytest_alchemy.errors import BlockingCallError, NoEventLoopError
+from pytest_alchemy.errors import BlockingCallError, LoopStoppedError, NoEventLoopError
 
 PATIENCE = 10.0
 
@@ -262,6 +262,61 @@ def test_a_coroutine_goes_to_the_loop_it_belongs_to_while_that_runs() -> None:
     here, (found, loop) = asyncio.run(test())
 
     assert found is loop is here
+
+
+@pytest.fixture
+def stopping() -> Iterator[asyncio.AbstractEventLoop]:
+    """Return a loop that runs in a thread, and stops without running what it is given next."""
+    loop, is_given, runs = asyncio.new_event_loop(), threading.Event(), threading.Event()
+
+    def stop() -> None:
+        runs.set()
+        assert is_given.wait(PATIENCE)
+        loop.stop()
+
+    give = loop.call_soon_threadsafe
+
+    def give_in_vain(*args: Any, **more: Any) -> asyncio.Handle:
+        handle = give(*args, **more)
+        is_given.set()
+        return handle
+
+    loop.call_soon(stop)
+    loop.call_soon_threadsafe = give_in_vain  # type: ignore[method-assign, assignment]  # to know when
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    assert runs.wait(PATIENCE)
+    yield loop
+    thread.join(PATIENCE)
+    loop.close()
+
+
+@pytest.mark.parametrize("limit", [None, PATIENCE])
+@pytest.mark.parametrize("style", ["blocking", "asyncio"])
+def test_a_loop_that_stops_meanwhile_is_told_and_not_waited_for(
+    stopping: asyncio.AbstractEventLoop,
+    monkeypatch: pytest.MonkeyPatch,
+    style: str,
+    limit: float | None,
+) -> None:
+    monkeypatch.setattr("pytest_alchemy.driver.PROMPT", 0.01)
+    deadline = limit and clock.monotonic() + limit
+
+    async def hook() -> None: ...
+
+    def call() -> None:
+        if style == "blocking":
+            run_blocking(BlockingDriver().call(hook, loop=stopping, deadline=deadline))
+        else:
+            asyncio.run(AsyncDriver().call(hook, loop=stopping, deadline=deadline))
+
+    with pytest.raises(LoopStoppedError) as caught:
+        call()
+
+    assert str(caught.value) == (
+        "The event loop that it lives in, another task's or thread's, stopped before this was done.\n"
+        "Let that loop run for as long as what was made in it is used, or try again: then it runs elsewhere."
+    )
 
 
 def test_a_loop_that_has_stopped_is_not_waited_for() -> None:
