@@ -133,6 +133,7 @@ class Session:
 
     def app_scope(self) -> Iterator[Scope]:
         """Yield the scope of the whole run; under xdist the controller destroys it after the last worker."""
+        self.share_account()  # no test said so before if it was asked for by its name (a step of pytest-bdd, say)
         settings = self.settings(None)
         if self.worker == "main":
             scope = self._scope(settings, "", worker=RUN)
@@ -141,7 +142,7 @@ class Session:
             yield scope
             scope.start_closing()
         else:
-            stage = self._stages.stage(self._stages.with_shared_account(settings), RUN)
+            stage = self._stages.stage(settings, RUN)
             shared = SharedScope(stage)
             shared.board = Board(self.options.root, settings.app, stage.name)
             self.book.count(scopes=1)

@@ -292,6 +292,27 @@ def test_all_workers_see_one_account(pytester: pytest.Pytester, parts: World) ->
     assert section(result) == ["3 created, 3 destroyed, 0 leaked in shop/test-*"]
 
 
+def test_a_worker_sees_one_account_also_where_no_test_names_the_scope_of_the_run(
+    pytester: pytest.Pytester, parts: World
+) -> None:
+    pytester.makepyfile(  # as steps of pytest-bdd and lazy fixtures do
+        """
+        from pytest_alchemy.cloudflare import D1Database, Worker
+
+        def test_one(request):
+            app, scope = map(request.getfixturevalue, ("alchemy_app", "alchemy_scope"))
+            orders = app.create(D1Database("orders"))
+            own = scope.create(D1Database("own"))
+            scope.create(Worker("api", script="export default {}", bindings={"A": orders, "B": own}))
+        """
+    )
+
+    result = parts.run_apart("-n1", plugins="xdist")
+
+    result.assert_outcomes(passed=1)
+    assert section(result) == ["3 created, 3 destroyed, 0 leaked in shop/test-*"]
+
+
 def test_what_hung_is_tried_no_second_time_and_keeps_nothing_else_from_being_destroyed(
     pytester: pytest.Pytester, parts: World
 ) -> None:
