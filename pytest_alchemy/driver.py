@@ -189,6 +189,7 @@ class AsyncDriver:
                 return await elsewhere, loop
             finally:
                 stopped.cancel()
+                future.cancel()  # at once: what is given to that loop next is to begin after this
                 elsewhere.cancel()
         thread: futures.Future[Any] | None = None
         if self.threads is not None and not inspect.iscoroutinefunction(function):

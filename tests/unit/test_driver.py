@@ -415,6 +415,29 @@ def test_a_coroutine_that_takes_too_long_in_another_loop_is_cancelled_there() ->
     assert cancelled.wait(PATIENCE)
 
 
+def test_what_was_cut_off_in_another_loop_is_over_before_the_next_begins_there() -> None:
+    done: list[str] = []
+
+    async def first() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            done.append("first is over")
+
+    async def second() -> None:
+        done.append("second begins")
+
+    async def test() -> None:
+        loop = background_loop()
+        with pytest.raises(TimeoutError):
+            await AsyncDriver().call(first, loop=loop, deadline=clock.monotonic() + 0.02)
+        await AsyncDriver().call(second, loop=loop)
+
+    asyncio.run(test())
+
+    assert done == ["first is over", "second begins"]
+
+
 def test_an_exit_in_another_loop_reaches_the_caller_and_does_not_end_that_loop() -> None:
     async def leave() -> None:
         raise SystemExit(3)
