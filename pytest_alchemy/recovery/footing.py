@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def present(path: str, header: StageOpened, folder: Path) -> str:
     """
     Return where *path* of a stage's process is now.
 
-    A project that was moved, or that a container has mounted in another place, is the one that the stage lies in.
+    A project that was moved, or that a container has mounted in another place, is the one in whose ``.alchemy`` the
+    stage lies; but not a folder in which anybody may put what is imported then (``/tmp``, say).
 
     Args:
         path: What that process recorded.
@@ -38,5 +40,11 @@ def present(path: str, header: StageOpened, folder: Path) -> str:
     project = header.rootdir or header.folder
     if os.path.exists(path) or not Path(path).is_relative_to(project):
         return path
-    moved = folder.parents[2] / Path(path).relative_to(project)
-    return str(moved) if moved.exists() else path
+    _, root, here = folder.parents[:3]
+    moved = here / Path(path).relative_to(project)
+    ours = root.name == ".alchemy" and not _is_anybodys(here)
+    return str(moved) if ours and moved.exists() else path
+
+
+def _is_anybodys(folder: Path) -> bool:
+    return sys.platform != "win32" and bool(folder.stat().st_mode & stat.S_IWOTH)

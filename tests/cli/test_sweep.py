@@ -177,6 +177,27 @@ def test_a_project_that_lies_elsewhere_now_is_found_where_its_stages_are(
     assert not before.exists()
 
 
+@pytest.mark.parametrize("where", ["anybody's", "root elsewhere"])
+def test_nothing_is_imported_from_where_somebody_else_may_have_put_it(
+    graveyard: Graveyard, where: str
+) -> None:
+    graveyard.bury("a")
+    before, graveyard.path = graveyard.path, graveyard.path.with_name("elsewhere")
+    before.rename(graveyard.path)
+    words = ["--yes"]
+    if where == "anybody's":
+        graveyard.path.chmod(0o777)
+    else:
+        (graveyard.path / ".alchemy").rename(graveyard.path / "state")
+        words += ["--root", str(graveyard.path / "state")]
+
+    swept = sweep(graveyard, *words)
+
+    assert swept.exit_code == 1
+    assert f"{before}/kinds.py" in swept.output
+    assert len(list((graveyard.path / "world").iterdir())) == 1
+
+
 def test_what_a_destroy_prints_fails_nothing_where_nobody_listens_any_more(
     graveyard: Graveyard,
 ) -> None:
