@@ -299,9 +299,7 @@ class Scope:
     ) -> None:
         blocks = list(_blocks.get())
         places = [place for place, (scope, _) in enumerate(blocks) if scope is self]
-        if (
-            not places
-        ):  # an async generator, say, that another task began, has its block in that one's context
+        if not places:  # it was entered in another context, by a task of its own
             return
         place = places[-1]
         _, before = blocks.pop(place)
