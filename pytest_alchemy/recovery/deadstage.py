@@ -63,7 +63,7 @@ LOOK_AGAIN = 0.25
 
 _WAY_OUT = (
     "Bring its code back until this is done, or remove it by hand and then forget it: "
-    "alchemy state rm {name} --stage {stage}"
+    "alchemy state rm {name} --stage {stage} --root {root}"
 )
 
 
@@ -344,8 +344,9 @@ class DeadStage:
             facts = _facts_of(book, record)
             reason = str(error)
             if isinstance(error, KindNotLoadedError):
-                reason += "\n" + _WAY_OUT.format(
-                    **{key: shlex.quote(facts[key]) for key in ("name", "stage")}
+                said = {**facts, "root": str(self.folder.parents[1])}
+                reason += "\n" + _WAY_OUT.format_map(
+                    {k: shlex.quote(str(v)) for k, v in said.items()}
                 )
             return None, Finding("unrecoverable", facts, reason)
         except Exception as error:  # a user's `world`, for one: the others still get their turn
