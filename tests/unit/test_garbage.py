@@ -44,7 +44,7 @@ def test_what_somebody_froze_stays_frozen() -> None:
         with no_search():
             pass
 
-        assert gc.get_freeze_count() == frozen
+        assert 0 < gc.get_freeze_count() <= frozen  # some of it may have been freed meanwhile
     finally:
         gc.unfreeze()
 
