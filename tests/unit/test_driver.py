@@ -204,8 +204,9 @@ def test_a_coroutine_that_takes_too_long_is_cut_off_and_cancelled() -> None:
             cancelled.set()
             raise
 
+    blocking(lambda: asyncio.sleep(0))  # so that there is a loop, and it begins in time
     with pytest.raises(TimeoutError):
-        blocking(hook, timeout=0.02)
+        blocking(hook, timeout=0.2)
 
     assert cancelled.wait(PATIENCE)
 
