@@ -19,7 +19,7 @@ from pytest_alchemy.records import (
     Intent,
     KindSeen,
 )
-from pytest_alchemy.recovery.deadstage import recorded_facts
+from pytest_alchemy.recovery.finding import recorded_facts
 from pytest_alchemy.report.book import FactBook
 from pytest_alchemy.report.document import Origin
 from pytest_alchemy.report.facts import Fact

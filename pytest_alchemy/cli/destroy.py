@@ -26,7 +26,8 @@ from pytest_alchemy.cli.sweepreport import outcome_data, shown, tell_outcome, to
 from pytest_alchemy.programs.choice import default_stage
 from pytest_alchemy.recovery.access import check_kept
 from pytest_alchemy.recovery.byhand import destroy_by_hand
-from pytest_alchemy.recovery.deadstage import DeadStage, Finding
+from pytest_alchemy.recovery.deadstage import DeadStage
+from pytest_alchemy.recovery.finding import Finding
 from pytest_alchemy.recovery.footing import take_footing
 from pytest_alchemy.recovery.found import FoundStage
 from pytest_alchemy.recovery.outcome import Outcome

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pytest_alchemy import clock
 from pytest_alchemy.errors import AlchemyError, StageLockedError
-from pytest_alchemy.recovery.deadstage import DeadStage, Finding, lock_of
+from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
+from pytest_alchemy.recovery.finding import Finding
 from pytest_alchemy.recovery.footing import take_footing
 from pytest_alchemy.state.keys import user_key
 

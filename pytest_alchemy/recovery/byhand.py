@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from pytest_alchemy.recovery.access import check_kept
-from pytest_alchemy.recovery.deadstage import DeadStage, Finding, Tell, lock_of
+from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
+from pytest_alchemy.recovery.finding import Finding, Tell
 from pytest_alchemy.settings import Strategy
 from pytest_alchemy.state.backup import back_up
 

@@ -1,24 +1,20 @@
-"""A stage whose owner is dead, rebuilt from what it recorded."""
+"""A stage whose owner is dead: everything that it still owns is destroyed, and then the stage is gone."""
 
 from __future__ import annotations
 
-import heapq
 import os
 import shlex
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from itertools import repeat
 from pathlib import Path
-from typing import Any
 
 from msgspec.structs import replace
 
 from pytest_alchemy import clock
 from pytest_alchemy.driver import BlockingDriver, run_blocking
-from pytest_alchemy.entry import Call, Entry, Owned
+from pytest_alchemy.entry import Owned
 from pytest_alchemy.errors import (
     AlchemyError,
     KindNotLoadedError,
@@ -26,26 +22,14 @@ from pytest_alchemy.errors import (
     OtherWorldError,
     StateForeignError,
 )
-from pytest_alchemy.kinds import Kind
 from pytest_alchemy.lifecycle import summary
-from pytest_alchemy.loading import load_function, load_kind
-from pytest_alchemy.names import Run, resource_key
+from pytest_alchemy.names import Run
 from pytest_alchemy.programs.choice import user_stage
-from pytest_alchemy.programs.recorded import LastingEntry
-from pytest_alchemy.records import (
-    Deferred,
-    Destroyed,
-    Destroying,
-    Intent,
-    KindSeen,
-    Live,
-    Record,
-    StageOpened,
-)
-from pytest_alchemy.recovery.footing import present
+from pytest_alchemy.records import Deferred, Destroyed, Destroying, Live, Record, StageOpened
+from pytest_alchemy.recovery.deadbook import DeadBook, in_order
+from pytest_alchemy.recovery.finding import Finding, Tell
 from pytest_alchemy.recovery.past import Past
 from pytest_alchemy.resource import Resource
-from pytest_alchemy.scope import Scope
 from pytest_alchemy.sealed import PASSWORD_VARIABLE, key_of_run
 from pytest_alchemy.settings import Settings, Strategy
 from pytest_alchemy.stage import Program, Stage
@@ -65,54 +49,6 @@ _WAY_OUT = (
     "Bring its code back until this is done, or remove it by hand and then forget it: "
     "alchemy state rm {name} --stage {stage} --root {root}"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """
-    What became of one thing in a dead stage.
-
-    Attributes:
-        what: ``reaped``, ``leaked``, ``elsewhere``, ``unrecoverable``, ``forgotten`` or ``kept``; ``unfinished``
-            comes before one of these.
-        facts: What a report says of the thing.
-        reason: Why it is still there, empty if it is gone.
-        errors: What each failed attempt to destroy it said.
-    """
-
-    what: str
-    facts: dict[str, Any]
-    reason: str = ""
-    errors: tuple[str, ...] = ()
-
-
-Tell = Callable[[Finding], None]
-"""Is told what happens to one thing."""
-
-
-@dataclass(slots=True)
-class _Book:
-    """What was recorded under one numbering, and the stage as it was then."""
-
-    said: Book
-    stage: Stage
-    scopes: dict[tuple[str, ...], Scope] = field(default_factory=dict)
-    entries: dict[int, Entry] = field(default_factory=dict)
-    things: dict[int, Owned] = field(default_factory=dict)
-    kept: dict[int, float] = field(default_factory=dict)
-
-    def connect(self) -> None:
-        """Tell the entries what they need, once all of them are there."""
-        for number, entry in self.entries.items():
-            needs = self.said.live[number].needs
-            recorded = [self.entries[need] for need in needs if need in self.entries]
-            # What another process of the same stage made has no number here.
-            entry.needs = tuple(dict.fromkeys([*recorded, *Entry.needs_of(entry.resource)]))
-
-    def opened(self, intent: Intent, data: dict[str, Any]) -> dict[str, Any]:
-        """Return *data* with its secrets as values."""
-        key = resource_key(intent.kind, intent.id)
-        return self.stage.sealer.unseal(intent.path, key, data)
 
 
 class DeadStage:
@@ -154,7 +90,7 @@ class DeadStage:
         self._store = FileStore(folder, key)
         self._driver = BlockingDriver()
         self._state: StageState | None = None
-        self._books: list[_Book] = []
+        self._books: list[DeadBook] = []
         self._referred: dict[tuple[object, ...], Resource] = {}
         self._journals: dict[str, FileJournal] = {}
         self._past = Past()
@@ -234,12 +170,11 @@ class DeadStage:
         findings: list[Finding] = []
         # Perhaps destroying it ended the process that tried: so it goes last.
         doubtful: set[Owned] = set()
-        for book, live in _in_order(self._books):
+        for book, live in in_order(self._books):
             thing, finding = self._recall(book, live)
             if finding is not None:
                 findings.append(finding)
             if thing is not None:
-                book.things[thing.seq] = thing
                 things.append(thing)
                 if live.destroying:
                     doubtful.add(thing)
@@ -290,7 +225,7 @@ class DeadStage:
         path, durable = self.folder / JOURNALS / segment.name, not header.ephemeral
         self._journals[header.lineage] = FileJournal.reopen(path, self._key, durable=durable)
 
-    def _open(self, lineage: str, book: Book) -> _Book:
+    def _open(self, lineage: str, book: Book) -> DeadBook:
         header = book.header
         run = Run(header.run, header.expires) if header.run else None
         said = header.settings | self._changed
@@ -310,7 +245,7 @@ class DeadStage:
             mapping = state.header.profiles if state.header else {}
             stage.guard(mapping, user_stage() if mapping else "")
             stage.use_password(self._password or os.environ.get(PASSWORD_VARIABLE), state.vault)
-        return (opened := _Book(book, stage))
+        return (opened := DeadBook(book, stage, self.folder, self._referred))
 
     def _journal_of(self, lineage: str, header: StageOpened) -> FileJournal:
         """Return the journal that goes on with the numbers of *lineage*; a new one if all was folded."""
@@ -322,26 +257,23 @@ class DeadStage:
             )
         return self._journals[lineage]
 
-    def _recall(self, book: _Book, live: Live) -> tuple[Owned | None, Finding | None]:
+    def _recall(self, book: DeadBook, live: Live) -> tuple[Owned | None, Finding | None]:
         record = live.entry
         if book.kept.get(record.seq, 0.0) > clock.now():
             asked = self.read().kept_until(record.path) > clock.now()
             reason = "" if asked else "something that is kept needs it"
-            return None, Finding("kept", _facts_of(book, record), reason)
-        if _died_with_its_account(book, record):
+            return None, Finding("kept", book.facts_of(record), reason)
+        if book.died_with_its_account(record):
             return None, None
         try:
-            if isinstance(record, Deferred):
-                return self._recall_call(book, record), None
-            entry = self._recall_resource(book, live, record)
-            return entry, None
+            return book.recall(live), None
         except OtherWorldError as error:
-            return None, Finding("elsewhere", _facts_of(book, record), str(error))
+            return None, Finding("elsewhere", book.facts_of(record), str(error))
         except AlchemyError as error:
             if self._forget and isinstance(record, Deferred) and not record.module:
                 book.stage.record(Destroyed(record.seq))
-                return None, Finding("forgotten", _facts_of(book, record), str(error))
-            facts = _facts_of(book, record)
+                return None, Finding("forgotten", book.facts_of(record), str(error))
+            facts = book.facts_of(record)
             reason = str(error)
             if isinstance(error, KindNotLoadedError):
                 said = {**facts, "root": str(self.folder.parents[1])}
@@ -350,42 +282,7 @@ class DeadStage:
                 )
             return None, Finding("unrecoverable", facts, reason)
         except Exception as error:  # a user's `world`, for one: the others still get their turn
-            return None, Finding("unrecoverable", _facts_of(book, record), summary(error))
-
-    def _recall_call(self, book: _Book, record: Deferred) -> Call:
-        scope = _scope_at(book, record.path)
-        header = book.said.header
-        here = replace(record, file=present(record.file, header, self.folder))
-        call = Call.recalled(scope, load_function(here), record)
-        scope.owned[call.seq] = call
-        return call
-
-    def _recall_resource(self, book: _Book, live: Live, intent: Intent) -> Entry:
-        seen, header = book.said.kinds[intent.kind], book.said.header
-        kind = load_kind(replace(seen, file=present(seen.file, header, self.folder)))
-        # Of what outlives its programs the class may have changed since.
-        again = kind.revive if header.ephemeral else kind.recall
-        props = book.opened(intent, live.props)
-        resource = again(
-            intent.id,
-            props,
-            book.opened(intent, live.outputs or {}),
-            self._resolve,
-        )
-        scope = _scope_at(book, intent.path)
-        entry = LastingEntry.of(scope, kind, resource, live)
-        entry.props = props
-        entry.end()
-        _check_world(kind, resource, intent)
-        entry.replaced = entry.key in scope.owned  # there are two generations of it
-        scope.owned[entry.key] = entry
-        book.entries[intent.seq] = entry
-        self._referred.setdefault(_told_apart(entry.reference()), resource)
-        return entry
-
-    def _resolve(self, reference: dict[str, Any]) -> Resource:
-        # The KeyError of what is not there is a LookupError.
-        return self._referred[_told_apart(reference)]
+            return None, Finding("unrecoverable", book.facts_of(record), summary(error))
 
     def _end(self, lock: StageLock, *, clean: bool) -> None:
         for journal in self._journals.values():
@@ -441,108 +338,6 @@ def lock_of(folder: Path, *, timeout: float) -> StageLock:
     return lock
 
 
-def _in_order(books: list[_Book]) -> Iterator[tuple[_Book, Live]]:
-    """Yield what is recorded in *books*, what a thing refers to before it; of several books the oldest first."""
-    told = (zip(repeat(book), _needed_first(book.said.live)) for book in books)  # one has no end
-    return heapq.merge(*told, key=lambda each: each[1].entry.at)
-
-
-def _needed_first(live: dict[int, Live]) -> Iterator[Live]:
-    """Yield what is recorded in the order of its numbers, but what a thing needs or is made inside before it."""
-    entered: set[int] = set()
-    yielded: set[int] = set()
-    for first in live:
-        path = [first]
-        while path:
-            number = path[-1]
-            if number not in entered:
-                entered.add(number)
-                wanted = (live[number].entry.parent, *live[number].needs)
-                path += [other for other in wanted if other in live and other not in entered]
-            else:
-                path.pop()
-                if number not in yielded:
-                    yielded.add(number)
-                    yield live[number]
-
-
-def _died_with_its_account(book: _Book, record: Intent | Deferred) -> bool:
-    """Tell whether the fake account that a resource lived in is gone, and everything in it."""
-    account = book.stage.settings.fake_account
-    if not isinstance(record, Intent) or account is None or not record.world.startswith("file:"):
-        return False
-    seen = book.said.kinds.get(record.kind)
-    ours = seen is not None and seen.module.startswith("pytest_alchemy.cloudflare.")
-    return ours and not Path(account).exists()  # a user's own kind may name its world like that
-
-
 def _may_appear(failure: Failure) -> bool:
     # Even if its time is over by now: it was not when somebody looked.
     return isinstance(failure.error, MayStillAppearError)
-
-
-def _told_apart(reference: dict[str, Any]) -> tuple[object, ...]:
-    """Return what tells the resource of *reference* from all others, as the key of a dict."""
-    path = tuple(reference["path"])
-    return reference["app"], reference["stage"], path, reference["key"], reference["name"]
-
-
-def _scope_at(book: _Book, place: tuple[str, ...]) -> Scope:
-    """Return the scope at *place*, made if need be, inside the entries and scopes around it."""
-    if place not in book.scopes:
-        parent = _scope_at(book, place[:-1]) if place else None
-        last = place[-1] if place else ""
-        owner = parent.owner_of(last) if parent else None
-        if owner is not None:
-            book.scopes[place] = owner.own_scope()
-        else:
-            book.scopes[place] = Scope(book.stage, parent=parent, name=last.strip(":"), place=place)
-    return book.scopes[place]
-
-
-def _check_world(kind: Kind, resource: Resource, intent: Intent) -> None:
-    here = resource.world() if "world" in kind.hooks else ""
-    if here != intent.world:
-        raise OtherWorldError(f"{kind.title} {intent.id!r}", intent.world, here)
-
-
-def recorded_facts(
-    header: StageOpened, seen: KindSeen | None, record: Intent | Deferred
-) -> dict[str, Any]:
-    """
-    Return what a report says of something, as far as it is recorded.
-
-    Args:
-        header: First line of the journal.
-        seen: Where the class of its kind can be imported from, if it is a resource and that is known.
-        record: What the journal says of it.
-    """
-    path = [part.strip(":") for part in record.path]
-    call = "" if isinstance(record, Intent) else record.function.removeprefix("deferred ")
-    return {
-        "kind": _title(seen, record),
-        "id": record.id if isinstance(record, Intent) else call,
-        "name": record.name if isinstance(record, Intent) else call,
-        "scope": "/".join((header.app, header.stage, *path)),
-        "stage": header.stage,
-        "app": header.app,
-        "profile": (isinstance(record, Intent) and record.profile)
-        or header.settings.get("profile", ""),
-        "world": record.world if isinstance(record, Intent) else "",
-        "worker": header.worker,
-        "test": record.test,
-        "where": record.where,
-        "at": record.at,
-    }
-
-
-def _facts_of(book: _Book, record: Intent | Deferred) -> dict[str, Any]:
-    """Return what a report says of something whose code could not be loaded."""
-    seen = book.said.kinds.get(record.kind) if isinstance(record, Intent) else None
-    return recorded_facts(book.said.header, seen, record)
-
-
-def _title(seen: KindSeen | None, record: Intent | Deferred) -> str:
-    if isinstance(record, Deferred):
-        return "deferred"
-    return seen.qualname.rpartition(".")[2] if seen else record.kind

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pytest_alchemy.errors import UnknownStageError
 from pytest_alchemy.recovery.byhand import destroy_by_hand
-from pytest_alchemy.recovery.deadstage import DeadStage, Finding
+from pytest_alchemy.recovery.deadstage import DeadStage
+from pytest_alchemy.recovery.finding import Finding
 from pytest_alchemy.settings import Strategy
 from pytest_alchemy.state.folders import Root, folders_in
 from pytest_alchemy.state.keys import user_key

@@ -11,7 +11,8 @@ from typing import Any
 from pytest_alchemy import Resource, output
 from pytest_alchemy.names import new_run
 from pytest_alchemy.records import Deferred, Intent
-from pytest_alchemy.recovery.deadstage import DeadStage, Finding, lock_of
+from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
+from pytest_alchemy.recovery.finding import Finding
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings, Strategy
 from pytest_alchemy.stage import Program, Stage

@@ -13,7 +13,8 @@ from pytest_alchemy import Resource, Secret, alchemy, output
 from pytest_alchemy.errors import ChangedWithinRunError, NoPasswordError, WrongPasswordError
 from pytest_alchemy.names import new_run
 from pytest_alchemy.records import Intent
-from pytest_alchemy.recovery.deadstage import DeadStage, Finding, lock_of
+from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
+from pytest_alchemy.recovery.finding import Finding
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.sealed import key_of_run
 from pytest_alchemy.settings import Settings

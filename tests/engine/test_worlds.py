@@ -17,7 +17,8 @@ from pytest_alchemy.cloudflare.credentials import ACCOUNT_VARIABLE, TOKEN_VARIAB
 from pytest_alchemy.cloudflare.fake.respx_door import HOST, answering
 from pytest_alchemy.names import new_run
 from pytest_alchemy.records import StageOpened
-from pytest_alchemy.recovery.deadstage import DeadStage, Finding, lock_of
+from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
+from pytest_alchemy.recovery.finding import Finding
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.stage import Program, Stage
