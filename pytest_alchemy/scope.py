@@ -18,6 +18,7 @@ from pytest_alchemy import names
 from pytest_alchemy.ambient import current as _current
 from pytest_alchemy.binding import describe
 from pytest_alchemy.callers import where
+from pytest_alchemy.declaration import declare
 from pytest_alchemy.driver import (
     ASYNC,
     BLOCKING,
@@ -27,7 +28,6 @@ from pytest_alchemy.driver import (
 )
 from pytest_alchemy.entry import CREATED, DESTROYED, Call, Entry, Owned, shown_as
 from pytest_alchemy.errors import BlockedError, NotOwnedError, ScopeClosedError
-from pytest_alchemy.lifecycle import create
 from pytest_alchemy.names import NameRule
 from pytest_alchemy.resource import Resource, use_current_scope
 from pytest_alchemy.settings import Phase, Settings, Strategy
@@ -446,7 +446,7 @@ class Scope:
         return Scope(self.root, parent=self, name=name, **more)
 
     def _make(self, resource: Resource, driver: Driver) -> Coroutine[Any, Any, Resource]:
-        return create(self, resource, driver)
+        return declare(self, resource, driver)
 
     async def unmake(self, entry: Entry, driver: Driver) -> None:
         """

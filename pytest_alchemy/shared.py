@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pytest_alchemy import lifecycle
+from pytest_alchemy import declaration, lifecycle
 from pytest_alchemy.binding import describe
 from pytest_alchemy.driver import Driver
 from pytest_alchemy.entry import Entry, Status
@@ -41,12 +41,12 @@ class SharedScope(Scope):
         return child
 
     async def _make(self, resource: Resource, driver: Driver) -> Resource:
-        lifecycle.admit(self, resource)
+        declaration.admit(self, resource)
         kind = kind_of(type(resource))
         key = resource_key(kind.name, resource.id)
         known = self.owned.get((kind.name, resource.id))
         if isinstance(known, Entry) and known.busy:  # or it would wait for the lock as long
-            lifecycle.refuse_in_itself(known, resource)
+            declaration.refuse_in_itself(known, resource)
         turn = self.board.turn(self.place, key)
         await driver.aside(turn.__enter__, lambda _: turn.__exit__(None, None, None))
         try:
@@ -99,7 +99,7 @@ class SharedScope(Scope):
         if "read" not in kind.hooks:
             await lifecycle.clear(leftover, driver)
         elif await lifecycle.exists(leftover, driver):
-            return await lifecycle.take_on(self, resource, leftover)
+            return await declaration.take_on(self, resource, leftover)
         return await super()._make(resource, driver)
 
     def _recall(self, resource: Resource, found: SharedRecord) -> Entry:

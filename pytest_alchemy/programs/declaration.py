@@ -6,6 +6,7 @@ from typing import Any
 
 from pytest_alchemy import clock, lifecycle, plan
 from pytest_alchemy.binding import describe
+from pytest_alchemy.declaration import admit, check_profile_stays, refuse_in_itself
 from pytest_alchemy.driver import Driver
 from pytest_alchemy.entry import CREATED, DESTROYED, Entry
 from pytest_alchemy.errors import ChangedWithinRunError, NotRecordedError
@@ -29,14 +30,14 @@ async def declare(scope: RecordedScope, resource: Resource, driver: Driver) -> R
     In the read phase it is given back as it is recorded; in a plan nothing is called that changes anything.
 
     Raises:
-        NotAResourceError, ResourceDefinitionError, OwnedElsewhereError: As `lifecycle.admit`.
+        NotAResourceError, ResourceDefinitionError, OwnedElsewhereError: As `admit`.
         ScopeClosedError: The scope is closing or closed.
         NotRecordedError: In the read phase, nothing is recorded of it.
         AlreadyExistsError: It exists, is not ours, and is not to be taken over.
         ChangedWithinRunError: This program declared it already with other properties, and the kind cannot update.
         Exception: What a hook of it raised.
     """
-    lifecycle.admit(scope, resource)
+    admit(scope, resource)
     kind = kind_of(type(resource))
     if profile := resource._alchemy.profile:
         scope.root.check_profile(profile, describe(resource))
@@ -136,7 +137,7 @@ async def _declare_known(
 ) -> Resource | None:
     """Declare what is known already; None if it has to be tried again: it has changed meanwhile."""
     if (others := entry.begin()) is not None:
-        lifecycle.refuse_in_itself(entry, resource)
+        refuse_in_itself(entry, resource)
         await lifecycle.turn(entry, others, driver)
     try:
         if scope.owned.get(entry.key) is not entry:
@@ -181,7 +182,7 @@ def _claim(scope: RecordedScope, entry: LastingEntry, resource: Resource) -> boo
         scope.recorded.declared.add(entry.seq)
     resource._alchemy.owner = entry
     if not first:
-        lifecycle.check_profile_stays(entry, resource)
+        check_profile_stays(entry, resource)
         if entry.recorded:  # what is only planned has no world yet
             lifecycle.check_world(entry, resource)
     else:

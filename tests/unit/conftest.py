@@ -9,7 +9,7 @@ import pytest
 
 from pytest_alchemy.scope import Scope
 from tests.unit.support.scopes import AsyncHand, BlockingHand, Hand, new_scope
-from tests.unit.support.world import AsyncThing, Thing, World, new_world
+from tests.unit.support.world import AsyncThing, Slow, Thing, World, new_world
 
 
 @pytest.fixture
@@ -39,3 +39,10 @@ def kind(request: pytest.FixtureRequest) -> type[Thing]:
 def scope(world: World) -> Scope:
     """Return an open scope in a world in which nothing exists."""
     return new_scope()
+
+
+@pytest.fixture
+def slow() -> type[Slow]:
+    """Return a resource class whose create goes on when it is let go."""
+    Slow.begun, Slow.go_on = asyncio.Event(), asyncio.Event()
+    return Slow

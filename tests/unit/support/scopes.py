@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from pytest_alchemy.entry import Entry
 from pytest_alchemy.names import new_run
 from pytest_alchemy.records import Record, StageOpened
 from pytest_alchemy.resource import Resource
@@ -39,6 +40,13 @@ def new_scope(stage: Stage | None = None, **more: Any) -> Scope:
     """Return the scope of a test in a stage of its own."""
     stage = stage or new_stage()
     return Scope(stage, parent=Scope(stage), name="test_users", place=(":test_users",), **more)
+
+
+def entry_of(resource: Resource) -> Entry:
+    """Return what stands for *resource* in its scope."""
+    owner = resource._alchemy.owner
+    assert isinstance(owner, Entry)
+    return owner
 
 
 def lines(scope: Scope) -> list[Record]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import Counter
+from typing import ClassVar
 
 from pytest_alchemy import Resource, output
 
@@ -143,4 +145,35 @@ class AsyncGroup(Resource):
         world().note(f"complete {self.id}")
 
     async def destroy(self) -> None:
+        world().act("destroy", self)
+
+
+class Slow(Resource):
+    """Is being created until it is let go."""
+
+    size: int = 1
+    begun: ClassVar[asyncio.Event]
+    go_on: ClassVar[asyncio.Event]
+
+    async def create(self) -> None:
+        type(self).begun.set()
+        await type(self).go_on.wait()
+        world().act("create", self)
+
+    async def destroy(self) -> None:
+        world().act("destroy", self)
+
+
+class Meeting(Resource):
+    """Is created by several threads at once."""
+
+    begun: ClassVar[threading.Event]
+    go_on: ClassVar[threading.Event]
+
+    def create(self) -> None:
+        type(self).begun.set()
+        assert type(self).go_on.wait(10.0)
+        world().act("create", self)
+
+    def destroy(self) -> None:
         world().act("destroy", self)
