@@ -14,7 +14,7 @@ import respx
 from figures import Figure, Timed, alternate, compared, run
 
 from pytest_alchemy.cloudflare import KVNamespace
-from pytest_alchemy.names import new_run
+from pytest_alchemy.physicalnames import new_run
 from pytest_alchemy.records import StageOpened
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_alchemy import Resource, output
-from pytest_alchemy.names import new_run
+from pytest_alchemy.physicalnames import new_run
 from pytest_alchemy.records import StageOpened
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_alchemy.app import alchemy as alchemy
     from pytest_alchemy.errors import StageDestroyed as StageDestroyed
-    from pytest_alchemy.names import NameRule as NameRule
+    from pytest_alchemy.physicalnames import NameRule as NameRule
     from pytest_alchemy.resource import Resource as Resource
     from pytest_alchemy.resource import output as output
     from pytest_alchemy.scope import Scope as Scope
@@ -23,7 +23,7 @@ __all__ = ["Env", "NameRule", "Resource", "Scope", "Secret", "StageDestroyed", "
 
 _ROOMS = {
     "Env": "validation",
-    "NameRule": "names",
+    "NameRule": "physicalnames",
     "Resource": "resource",
     "Scope": "scope",
     "Secret": "secret",

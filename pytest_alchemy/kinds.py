@@ -20,7 +20,8 @@ from pytest_alchemy import validation
 from pytest_alchemy.binding import Binding, GuardedHook, Output
 from pytest_alchemy.callers import stack_level
 from pytest_alchemy.errors import InvalidPropertyError, PlainSecretWarning, ResourceDefinitionError
-from pytest_alchemy.names import NameRule, check_kind
+from pytest_alchemy.names import check_kind
+from pytest_alchemy.physicalnames import NameRule
 from pytest_alchemy.validation import Mismatch, Shape, shape_of, takes_secrets
 from pytest_alchemy.values import holds_password
 

@@ -16,7 +16,8 @@ from pytest_alchemy.errors import (
     ResourceNeverCreatedWarning,
 )
 from pytest_alchemy.kinds import GUARDED_HOOKS, MISSING, NEEDED_HOOKS, Kind, define, kind_of
-from pytest_alchemy.names import NameRule, check_name
+from pytest_alchemy.names import check_name
+from pytest_alchemy.physicalnames import NameRule
 from pytest_alchemy.tracebacks import are_noise
 
 if TYPE_CHECKING:

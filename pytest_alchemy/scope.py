@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from msgspec.structs import replace
 
-from pytest_alchemy import names
+from pytest_alchemy import physicalnames
 from pytest_alchemy.ambient import current as _current
 from pytest_alchemy.binding import describe
 from pytest_alchemy.callers import where
@@ -28,7 +28,8 @@ from pytest_alchemy.driver import (
 )
 from pytest_alchemy.entry import CREATED, DESTROYED, Call, Entry, Owned, shown_as
 from pytest_alchemy.errors import BlockedError, NotOwnedError, ScopeClosedError
-from pytest_alchemy.names import NameRule
+from pytest_alchemy.names import check_name
+from pytest_alchemy.physicalnames import NameRule
 from pytest_alchemy.resource import Resource, use_current_scope
 from pytest_alchemy.settings import Phase, Settings, Strategy
 from pytest_alchemy.stage import Stage
@@ -240,7 +241,7 @@ class Scope:
 
     def physical_name(self, id: str, max: int = 63) -> str:
         """Return a name of ours for something that no resource class stands for; the same for the same *id*."""
-        return names.physical_name(
+        return physicalnames.physical_name(
             app=self.root.settings.app,
             stage=self.root.name,
             path=self.place,
@@ -259,7 +260,7 @@ class Scope:
         Raises:
             InvalidNameError: *name* is not a name.
         """
-        names.check_name("a scope", name)
+        check_name("a scope", name)
         with self.root.lock:  # or what another thread makes in a second one is in no tree
             if name not in self.children:
                 self.refuse_if_closed(f"the scope {name!r}")

@@ -18,8 +18,8 @@ import msgspec
 from pytest_alchemy import clock, forks
 from pytest_alchemy.callers import stack_level
 from pytest_alchemy.errors import DuplicateKindError, UnimportableKindWarning
-from pytest_alchemy.names import Namer, Run
 from pytest_alchemy.pauses import Pauses
+from pytest_alchemy.physicalnames import Namer, Run
 from pytest_alchemy.profiles import check_access
 from pytest_alchemy.records import KindSeen, Record, StageOpened, Vault
 from pytest_alchemy.sealed import PasswordKey, Sealer

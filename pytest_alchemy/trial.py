@@ -10,7 +10,8 @@ from types import TracebackType
 from pytest_alchemy import forks
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import ASYNC, BLOCKING, Driver, refuse_in_coroutine, run_blocking
-from pytest_alchemy.names import check_name, new_run
+from pytest_alchemy.names import check_name
+from pytest_alchemy.physicalnames import new_run
 from pytest_alchemy.programs.choice import FAKE_ACCOUNT
 from pytest_alchemy.programs.commandline import command_line
 from pytest_alchemy.records import StageOpened

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from pytest_alchemy.cloudflare.client import Api, Operation, run_hook
 from pytest_alchemy.cloudflare.resource import AccountResource, refuse_fixed
 from pytest_alchemy.driver import refuse_in_coroutine
-from pytest_alchemy.names import NameRule
+from pytest_alchemy.physicalnames import NameRule
 from pytest_alchemy.resource import output
 from pytest_alchemy.tracebacks import are_noise
 

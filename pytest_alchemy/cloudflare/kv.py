@@ -11,7 +11,7 @@ from pytest_alchemy.cloudflare.client import Api, Operation
 from pytest_alchemy.cloudflare.errors import CloudflareError
 from pytest_alchemy.cloudflare.resource import AccountResource, lists_keys, quoted_key
 from pytest_alchemy.driver import refuse_in_coroutine
-from pytest_alchemy.names import NameRule
+from pytest_alchemy.physicalnames import NameRule
 from pytest_alchemy.resource import output
 from pytest_alchemy.tracebacks import are_noise
 

@@ -15,7 +15,7 @@ from pytest_alchemy.cloudflare.r2 import FORBIDDEN, R2Bucket
 from pytest_alchemy.cloudflare.resource import AccountResource
 from pytest_alchemy.cloudflare.versions import forget_senders
 from pytest_alchemy.driver import refuse_in_coroutine
-from pytest_alchemy.names import NameRule, parse
+from pytest_alchemy.physicalnames import NameRule, parse
 from pytest_alchemy.resource import output
 from pytest_alchemy.tracebacks import are_noise
 

@@ -16,7 +16,7 @@ from pytest_alchemy.cloudflare.resource import (
     refuse_fixed,
 )
 from pytest_alchemy.driver import refuse_in_coroutine
-from pytest_alchemy.names import NameRule
+from pytest_alchemy.physicalnames import NameRule
 from pytest_alchemy.tracebacks import are_noise
 
 __tracebackhide__ = are_noise

@@ -16,7 +16,7 @@ from pytest_alchemy.cloudflare.queue import Queue
 from pytest_alchemy.cloudflare.r2 import R2Bucket
 from pytest_alchemy.cloudflare.resource import AccountResource
 from pytest_alchemy.errors import InvalidPropertyError
-from pytest_alchemy.names import NameRule
+from pytest_alchemy.physicalnames import NameRule
 from pytest_alchemy.resource import output
 from pytest_alchemy.secret import Secret
 from pytest_alchemy.values import Env

@@ -17,7 +17,7 @@ from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Entry, Owned
 from pytest_alchemy.errors import MayStillAppearError, OtherWorldError
-from pytest_alchemy.names import Run, new_run
+from pytest_alchemy.physicalnames import Run, new_run
 from pytest_alchemy.report.book import FactBook
 from pytest_alchemy.report.facts import Fact
 from pytest_alchemy.report.fates import What

@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pytest_alchemy.names import Run
 from pytest_alchemy.pauses import Pauses
+from pytest_alchemy.physicalnames import Run
 from pytest_alchemy.records import StageOpened
 from pytest_alchemy.recovery.process import Watch
 from pytest_alchemy.sealed import key_of_run

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from pytest_alchemy import clock, names
+from pytest_alchemy import clock, physicalnames
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Entry, Status
@@ -26,7 +26,7 @@ from pytest_alchemy.teardown import Teardown
 RECENT: Final = 5.0
 """How old the listing may be by which something is destroyed whose kind cannot be read by name, in seconds."""
 
-_CLOCK_SET = names.FIRST_MOMENT
+_CLOCK_SET = physicalnames.FIRST_MOMENT
 _SHORT = 24
 
 
@@ -77,15 +77,15 @@ class Rule:
             world: Where it lives.
             living: Ids of the runs that are not over.
         """
-        said = names.parse(name)
-        if said is None or not names.is_app(said, self.app):
+        said = physicalnames.parse(name)
+        if said is None or not physicalnames.is_app(said, self.app):
             return None
         if len(name) == _SHORT and not kind.name_rule.is_short:  # less proof than its names hold
             return None
         why_not = self._why_not(said, name, living)
         return FoundName(kind, name, said.run or "", said.expires or 0.0, world, why_not)
 
-    def _why_not(self, said: names.Identity, name: str, living: Collection[str]) -> str:
+    def _why_not(self, said: physicalnames.Identity, name: str, living: Collection[str]) -> str:
         if said.run is None or said.expires is None:
             return "it outlives its programs"
         if said.run in living:

@@ -23,7 +23,7 @@ from pytest_alchemy.errors import (
     StateForeignError,
 )
 from pytest_alchemy.lifecycle import summary
-from pytest_alchemy.names import Run
+from pytest_alchemy.physicalnames import Run
 from pytest_alchemy.programs.choice import user_stage
 from pytest_alchemy.records import Deferred, Destroyed, Destroying, Live, Record, StageOpened
 from pytest_alchemy.recovery.deadbook import DeadBook, in_order

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from pytest_alchemy import clock
 from pytest_alchemy.cli import main
 from pytest_alchemy.cloudflare import D1Database, FakeAccount, KVNamespace
-from pytest_alchemy.names import Run
+from pytest_alchemy.physicalnames import Run
 from pytest_alchemy.records import Created, Deferred, Intent, Kept, KindSeen
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.state.folders import LOCK

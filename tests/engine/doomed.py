@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from pytest_alchemy import Resource, output
-from pytest_alchemy.names import new_run
+from pytest_alchemy.physicalnames import new_run
 from pytest_alchemy.records import Record, StageOpened
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_alchemy import Resource, output
-from pytest_alchemy.names import new_run
+from pytest_alchemy.physicalnames import new_run
 from pytest_alchemy.records import Deferred, Intent
 from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
 from pytest_alchemy.recovery.finding import Finding

@@ -345,7 +345,7 @@ OTHER_PROCESS = """
 import sys
 from pathlib import Path
 from pytest_alchemy import Resource, clock
-from pytest_alchemy.names import new_run
+from pytest_alchemy.physicalnames import new_run
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.stage import Program, Stage

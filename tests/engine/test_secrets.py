@@ -11,7 +11,7 @@ import pytest
 
 from pytest_alchemy import Resource, Secret, alchemy, output
 from pytest_alchemy.errors import ChangedWithinRunError, NoPasswordError, WrongPasswordError
-from pytest_alchemy.names import new_run
+from pytest_alchemy.physicalnames import new_run
 from pytest_alchemy.records import Intent
 from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
 from pytest_alchemy.recovery.finding import Finding

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_alchemy import clock
 from pytest_alchemy.errors import StageLockedError
-from pytest_alchemy.names import new_run
+from pytest_alchemy.physicalnames import new_run
 from pytest_alchemy.recovery.deadstage import lock_of
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
@@ -31,7 +31,7 @@ from tests.unit.support.world import Thing, World
 OWNER = """
 import sys
 from pathlib import Path
-from pytest_alchemy.names import Run
+from pytest_alchemy.physicalnames import Run
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings
 from pytest_alchemy.stage import Program, Stage

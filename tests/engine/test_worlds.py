@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from pytest_alchemy.cloudflare import FakeAccount, KVNamespace
 from pytest_alchemy.cloudflare.credentials import ACCOUNT_VARIABLE, TOKEN_VARIABLE
 from pytest_alchemy.cloudflare.fake.respx_door import HOST, answering
-from pytest_alchemy.names import new_run
+from pytest_alchemy.physicalnames import new_run
 from pytest_alchemy.records import StageOpened
 from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
 from pytest_alchemy.recovery.finding import Finding

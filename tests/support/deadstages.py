@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pytest_alchemy import clock
-from pytest_alchemy.names import NameRule, Run, physical_name
+from pytest_alchemy.physicalnames import NameRule, Run, physical_name
 from pytest_alchemy.records import Created, Intent, KindSeen, Live, Record, StageOpened
 from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.filestore import FileStore

@@ -20,7 +20,7 @@ from pytest_alchemy.errors import (
     ScopeClosedError,
 )
 from pytest_alchemy.kinds import kind_of
-from pytest_alchemy.names import identity, parse
+from pytest_alchemy.physicalnames import identity, parse
 from pytest_alchemy.scope import Scope, current
 from tests.unit.support.scopes import Hand, new_stage
 from tests.unit.support.world import AsyncGroup, AsyncThing, Broken, Group, Thing, World

@@ -8,11 +8,11 @@ from typing import Self
 
 from msgspec.structs import replace
 
-from pytest_alchemy import names
 from pytest_alchemy.cloudflare.account import account_for
 from pytest_alchemy.cloudflare.fake.account import FakeAccount
 from pytest_alchemy.cloudflare.fake.product import InventoryItem
 from pytest_alchemy.cloudflare.fake.wire import Request
+from pytest_alchemy.physicalnames import parse
 from pytest_alchemy.settings import Settings
 
 
@@ -79,7 +79,7 @@ class FakeCloudflare:
         return [
             item
             for item in self.account.inventory()
-            if (item.kind, item.id) not in self._before and names.parse(item.name) is None
+            if (item.kind, item.id) not in self._before and parse(item.name) is None
         ]
 
     def reset(self) -> None:

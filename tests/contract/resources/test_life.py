@@ -13,7 +13,7 @@ from pytest_alchemy.cloudflare.account import account_for
 from pytest_alchemy.cloudflare.client import run
 from pytest_alchemy.driver import AsyncDriver
 from pytest_alchemy.errors import BlockingCallError, MustReplaceError, NoScopeError
-from pytest_alchemy.names import new_run
+from pytest_alchemy.physicalnames import new_run
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
 from tests.contract.resources.doors import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pytest_alchemy.names import Run, new_run
+from pytest_alchemy.physicalnames import Run, new_run
 from pytest_alchemy.records import Record, StageOpened
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Settings

@@ -20,7 +20,7 @@ from pytest_alchemy import NameRule, Resource, clock, output
 from pytest_alchemy.driver import in_async_hook
 from pytest_alchemy.errors import CannotBeListedError, NothingOutlivesError, TooManyToSweepError
 from pytest_alchemy.kinds import Kind, kind_of
-from pytest_alchemy.names import FIRST_MOMENT, Run, is_app, parse, physical_name
+from pytest_alchemy.physicalnames import FIRST_MOMENT, Run, is_app, parse, physical_name
 from pytest_alchemy.recovery.found import Choice
 from pytest_alchemy.recovery.outcome import Outcome
 from pytest_alchemy.recovery.sweep import Findings, Sweep, destroy, find

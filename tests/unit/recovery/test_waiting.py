@@ -9,7 +9,7 @@ import pytest
 
 from pytest_alchemy import clock
 from pytest_alchemy.errors import MayStillAppearError
-from pytest_alchemy.names import Run
+from pytest_alchemy.physicalnames import Run
 from pytest_alchemy.records import Intent
 from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
 from pytest_alchemy.state.keys import user_key

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from pytest_alchemy.entry import Entry
-from pytest_alchemy.names import new_run
+from pytest_alchemy.physicalnames import new_run
 from pytest_alchemy.records import Record, StageOpened
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
