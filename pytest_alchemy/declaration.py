@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_alchemy.driver import Driver
-from pytest_alchemy.entry import CREATED, DESTROYED, Entry, shown_as
+from pytest_alchemy.entry import CREATED, DESTROYED, Entry
 from pytest_alchemy.errors import (
     ChangedWithinRunError,
     DeclaredInItselfError,
@@ -18,7 +18,7 @@ from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.lifecycle import made, make, record_intent, take_over, turn, update
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.tracebacks import are_noise
-from pytest_alchemy.values import same
+from pytest_alchemy.values import same, shown_as
 
 if TYPE_CHECKING:
     from pytest_alchemy.scope import Scope

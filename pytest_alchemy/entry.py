@@ -1,15 +1,10 @@
-"""One thing that a scope owns: a resource, or a deferred call."""
+"""A resource in its scope: how far it has come, what it needs, what is recorded and told of it."""
 
 from __future__ import annotations
 
 import enum
-import inspect
-import os
-import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final, Self
-
-import msgspec
 
 from pytest_alchemy import clock, records, validation
 from pytest_alchemy.driver import Loop
@@ -19,6 +14,7 @@ from pytest_alchemy.resource import Resource
 from pytest_alchemy.turns import Turns
 
 if TYPE_CHECKING:
+    from pytest_alchemy.deferred import Owned
     from pytest_alchemy.scope import Scope
 
 
@@ -213,7 +209,7 @@ class Entry(Turns):
 
     def facts(self) -> dict[str, Any]:
         """Return what a report says of it."""
-        facts = _facts(self, self.kind.title, self.id, self.world)
+        facts = facts_of(self, self.kind.title, self.id, self.world)
         return {**facts, "profile": self.credentials}
 
     def intent(self) -> records.Intent:
@@ -298,122 +294,6 @@ class Entry(Turns):
         raise LookupError(f"{self.title} refers to {reference['key']}, which is not there any more")
 
 
-class Call(Turns):
-    """
-    A deferred call in its scope.
-
-    Attributes:
-        importable: True if another process can make the call from the journal.
-    """
-
-    __slots__ = (
-        "args", "at", "function", "importable", "kwargs", "needed_by", "parent", "recorded", "scope",
-        "seq", "status", "test", "where",
-    )  # fmt: skip
-
-    parallel = False
-
-    def __init__(
-        self,
-        scope: Scope,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        where: str,
-    ) -> None:
-        super().__init__()
-        self.scope, self.where = scope, where
-        self.function, self.args, self.kwargs = function, args, kwargs
-        self.seq = scope.root.next_number()
-        self.status = CREATED
-        self.recorded = False
-        self.at = clock.now()
-        self.test = scope.root.program.test
-        self.parent: Entry | None = scope.owner
-        self.needed_by: set[Entry] | None = None
-        self.importable = _home(function) is not None and _is_plain_json(args, kwargs)
-
-    @classmethod
-    def recalled(cls, scope: Scope, function: Callable[..., Any], record: records.Deferred) -> Self:
-        """Return the call that another process recorded."""
-        call = cls.__new__(cls)
-        Turns.__init__(call)
-        call.scope, call.function, call.seq, call.where = scope, function, record.seq, record.where
-        call.args, call.kwargs = tuple(record.args), record.kwargs
-        call.status, call.recorded, call.importable = CREATED, True, True
-        call.test, call.at, call.parent, call.needed_by = record.test, record.at, scope.owner, None
-        return call
-
-    def __repr__(self) -> str:
-        return f"<{self.title} {self.status.value}>"
-
-    @property
-    def title(self) -> str:
-        name = getattr(self.function, "__qualname__", None) or shown_as(self.function)
-        return f"deferred {shown_call(name, self.args, self.kwargs)}"
-
-    @property
-    def name(self) -> str:
-        return self.title
-
-    @property
-    def key(self) -> int:
-        """What tells it from everything else in its scope."""
-        return self.seq
-
-    def provider(self) -> str:
-        return "deferred"
-
-    def needed(self) -> Collection[Owned]:
-        return ()
-
-    def opened_scope(self) -> Scope | None:
-        return None
-
-    def let_go(self) -> None:
-        """A call holds nothing."""
-
-    def facts(self) -> dict[str, Any]:
-        """Return what a report says of it."""
-        return _facts(self, "deferred", self.title.removeprefix("deferred "), "")
-
-    def line(self) -> records.Deferred:
-        """Return the record of it; without a module if no other process can make the call."""
-        module = self.function.__module__ if self.importable else ""
-        file = (_home(self.function) or {}).get("__file__") if self.importable else None
-        return records.Deferred(
-            seq=self.seq,
-            path=self.scope.place,
-            module=module,
-            file=os.path.abspath(file) if file else "",
-            function=self.function.__qualname__ if self.importable else self.title,
-            args=list(self.args) if self.importable else [],
-            kwargs=self.kwargs if self.importable else {},
-            parent=self.parent.seq if self.parent else 0,
-            at=self.at,
-            where=self.where,
-            test=self.test,
-        )
-
-
-Owned = Entry | Call
-
-
-def shown_as(value: object) -> str:
-    """Return how messages show *value*: its repr, or its type if that has no repr that works."""
-    try:
-        return repr(value)
-    except Exception:
-        return f"<{type(value).__name__}>"
-
-
-def shown_call(name: str, args: Iterable[object], kwargs: Mapping[str, object]) -> str:
-    """Return how messages show a call; a physical name is among its arguments most of the time, and is not cut."""
-    given = [*map(shown_as, args), *(f"{key}={shown_as(value)}" for key, value in kwargs.items())]
-    shown = ", ".join(given)
-    return f"{name}({shown if len(shown) <= 200 else shown[:197] + '...'})"
-
-
 def _referred(resource: Resource, names: Iterable[str]) -> tuple[Entry, ...]:
     found: list[Resource] = []
     values = resource.__dict__
@@ -429,7 +309,8 @@ def _referred(resource: Resource, names: Iterable[str]) -> tuple[Entry, ...]:
     return tuple(owners)
 
 
-def _facts(owned: Owned, kind: str, id: str, world: str) -> dict[str, Any]:
+def facts_of(owned: Owned, kind: str, id: str, world: str) -> dict[str, Any]:
+    """Return what a report says of *owned*, which it calls *kind* and *id*, and which lives in *world*."""
     stage = owned.scope.root
     return {
         "kind": kind,
@@ -445,29 +326,3 @@ def _facts(owned: Owned, kind: str, id: str, world: str) -> dict[str, Any]:
         "where": owned.where,
         "at": owned.at,
     }
-
-
-def _home(function: Callable[..., Any]) -> dict[str, Any] | None:
-    """Return the names of the module that *function* can be imported from; None if no other process could."""
-    name = getattr(function, "__qualname__", "")
-    if not inspect.isroutine(function) or not name or "<" in name:
-        return None
-    first, *parts = name.split(".")
-    found_by_name: dict[str, Any] = getattr(sys.modules.get(function.__module__), "__dict__", {})
-    # The name may stand for another module by now, as with several conftest.py.
-    own: dict[str, Any] = getattr(inspect.unwrap(function), "__globals__", {})
-    for names in (found_by_name, own if own.get("__name__") == function.__module__ else {}):
-        found = names.get(first)
-        for part in parts:
-            found = getattr(found, part, None)
-        if found == function:
-            return names
-    return None
-
-
-def _is_plain_json(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    given = [list(args), kwargs]
-    try:
-        return bool(msgspec.json.decode(msgspec.json.encode(given)) == given)
-    except (TypeError, ValueError, RecursionError):
-        return False

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pytest_alchemy import clock, records
+from pytest_alchemy.deferred import Call, Owned
 from pytest_alchemy.driver import BlockingDriver, Driver, turns
-from pytest_alchemy.entry import CREATED, CREATING, DESTROYED, FAILED, Call, Entry, Owned
+from pytest_alchemy.entry import CREATED, CREATING, DESTROYED, FAILED, Entry
 from pytest_alchemy.errors import (
     JournalWriteError,
     LeaseLostError,

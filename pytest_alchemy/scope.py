@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextvars
 import enum
 import functools
-import inspect
 import re
 from collections.abc import Callable, Coroutine, Generator
 from operator import attrgetter
@@ -14,11 +12,12 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from msgspec.structs import replace
 
-from pytest_alchemy import physicalnames
 from pytest_alchemy.ambient import current as _current
+from pytest_alchemy.ambient import enter_block, leave_block
 from pytest_alchemy.binding import describe
 from pytest_alchemy.callers import where
 from pytest_alchemy.declaration import declare
+from pytest_alchemy.deferred import Call, Owned, check_call
 from pytest_alchemy.driver import (
     ASYNC,
     BLOCKING,
@@ -26,27 +25,22 @@ from pytest_alchemy.driver import (
     refuse_in_coroutine,
     run_blocking,
 )
-from pytest_alchemy.entry import CREATED, DESTROYED, Call, Entry, Owned, shown_as
+from pytest_alchemy.entry import CREATED, DESTROYED, Entry
 from pytest_alchemy.errors import BlockedError, NotOwnedError, ScopeClosedError
 from pytest_alchemy.names import check_name
-from pytest_alchemy.physicalnames import NameRule
+from pytest_alchemy.physicalnames import NameRule, physical_name
 from pytest_alchemy.resource import Resource, use_current_scope
 from pytest_alchemy.settings import Phase, Settings, Strategy
 from pytest_alchemy.stage import Stage
 from pytest_alchemy.teardown import Outcome, Teardown
 from pytest_alchemy.tracebacks import are_noise
+from pytest_alchemy.values import shown_as
 
 __tracebackhide__ = are_noise
 
 R = TypeVar("R", bound=Resource)
 P = ParamSpec("P")
 T = TypeVar("T")
-
-# Each `with` that is open here, and what was current before; not on the scope, which several threads may have entered.
-_blocks: contextvars.ContextVar[tuple[tuple[Scope, Scope | Entry | None], ...]] = (
-    contextvars.ContextVar("alchemy_blocks", default=())
-)
-
 
 OWN_PART = re.compile(r"[^:].*:\d*", re.DOTALL)
 """The last part of the place of what a resource made inside itself: no nested scope's name has a colon."""
@@ -241,7 +235,7 @@ class Scope:
 
     def physical_name(self, id: str, max: int = 63) -> str:
         """Return a name of ours for something that no resource class stands for; the same for the same *id*."""
-        return physicalnames.physical_name(
+        return physical_name(
             app=self.root.settings.app,
             stage=self.root.name,
             path=self.place,
@@ -288,8 +282,7 @@ class Scope:
         return bound
 
     def __enter__(self) -> Self:
-        _blocks.set((*_blocks.get(), (self, _current.get())))
-        _current.set(self)
+        enter_block(self)
         return self
 
     def __exit__(
@@ -298,17 +291,7 @@ class Scope:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        blocks = list(_blocks.get())
-        places = [place for place, (scope, _) in enumerate(blocks) if scope is self]
-        if not places:  # it was entered in another context, by a task of its own
-            return
-        place = places[-1]
-        _, before = blocks.pop(place)
-        if place == len(blocks):
-            _current.set(before)
-        else:  # whoever entered one later stays there, and is to come back to what was there before this one
-            blocks[place] = blocks[place][0], before
-        _blocks.set(tuple(blocks))
+        leave_block(self)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -472,31 +455,6 @@ class Scope:
         if not isinstance(owner, Entry) or self.owned.get(owner.key) is not owner:
             raise NotOwnedError(self.title, describe(resource))
         await self.unmake(owner, driver)
-
-
-def check_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """
-    Make sure that *function* can be deferred with these arguments.
-
-    Raises:
-        TypeError: It cannot be called like that.
-    """
-    if not callable(function):
-        raise TypeError(
-            f"scope.defer() was given {function!r}, which cannot be called.\n"
-            "Pass the function and its arguments: scope.defer(delete_folder, name), not delete_folder(name)."
-        )
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some functions written in C do not tell
-        return
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as error:
-        name = getattr(function, "__qualname__", repr(function))
-        raise TypeError(
-            f"scope.defer(): {name}{signature} cannot be called like that: {error}."
-        ) from None
 
 
 def current() -> Scope | None:

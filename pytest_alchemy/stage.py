@@ -27,7 +27,8 @@ from pytest_alchemy.settings import Settings
 from pytest_alchemy.tracebacks import are_noise
 
 if TYPE_CHECKING:
-    from pytest_alchemy.entry import Entry, Owned
+    from pytest_alchemy.deferred import Owned
+    from pytest_alchemy.entry import Entry
     from pytest_alchemy.kinds import Kind
     from pytest_alchemy.store import Journal
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pytest_alchemy import clock, retry
+from pytest_alchemy.deferred import Owned
 from pytest_alchemy.driver import (
     AsyncDriver,
     BlockingDriver,
@@ -19,7 +20,7 @@ from pytest_alchemy.driver import (
     run_blocking,
     start_daemon,
 )
-from pytest_alchemy.entry import DESTROYED, Owned
+from pytest_alchemy.entry import DESTROYED
 from pytest_alchemy.errors import (
     BlockedError,
     CryptographyMissingError,

@@ -176,6 +176,14 @@ def holds_password(value: Any) -> bool:
     )
 
 
+def shown_as(value: object) -> str:
+    """Return how messages show *value*: its repr, or its type if that has no repr that works."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
 def variables(data: Any) -> Iterator[str]:
     """Yield the environment variables that recorded *data* refers to."""
     if isinstance(data, dict):

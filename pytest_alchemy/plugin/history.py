@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_alchemy import clock
-from pytest_alchemy.entry import Entry, Owned
+from pytest_alchemy.deferred import Owned
+from pytest_alchemy.entry import Entry
 from pytest_alchemy.report.book import FactBook
 from pytest_alchemy.report.facts import Fact
 

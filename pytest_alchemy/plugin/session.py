@@ -14,8 +14,9 @@ import pytest
 
 from pytest_alchemy import clock, forks, records
 from pytest_alchemy.ambient import current
+from pytest_alchemy.deferred import Owned
 from pytest_alchemy.driver import BlockingDriver, run_blocking
-from pytest_alchemy.entry import Entry, Owned
+from pytest_alchemy.entry import Entry
 from pytest_alchemy.errors import MayStillAppearError, OtherWorldError
 from pytest_alchemy.physicalnames import Run, new_run
 from pytest_alchemy.report.book import FactBook

@@ -20,7 +20,7 @@ from pytest_alchemy.tracebacks import are_noise
 from .asynctests import ANYIO, TEST_SCOPE, body_of, companion_of, guarded, is_coroutine_test
 
 if TYPE_CHECKING:
-    from pytest_alchemy.entry import Owned
+    from pytest_alchemy.deferred import Owned
     from pytest_alchemy.scope import Scope
 
     from .session import Session

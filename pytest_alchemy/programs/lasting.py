@@ -7,13 +7,13 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self
 
 from pytest_alchemy.callers import where
+from pytest_alchemy.deferred import Call, check_call
 from pytest_alchemy.driver import ASYNC, BLOCKING, Driver, refuse_in_coroutine, run_blocking
-from pytest_alchemy.entry import Call
 from pytest_alchemy.errors import BlockEndedError, NotInOtherProcessError
 from pytest_alchemy.programs.declaration import declare
 from pytest_alchemy.programs.recordedscope import RecordedScope
 from pytest_alchemy.resource import Resource
-from pytest_alchemy.scope import Scope, check_call
+from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import Phase
 
 P = ParamSpec("P")

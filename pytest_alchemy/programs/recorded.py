@@ -10,7 +10,8 @@ import msgspec
 from msgspec.structs import replace
 
 from pytest_alchemy import clock, records
-from pytest_alchemy.entry import CREATING, Call, Entry, Owned
+from pytest_alchemy.deferred import Call, Owned
+from pytest_alchemy.entry import CREATING, Entry
 from pytest_alchemy.kinds import Kind
 from pytest_alchemy.loading import load_kind
 from pytest_alchemy.names import resource_key

@@ -9,8 +9,9 @@ from typing import Any
 
 from pytest_alchemy import clock, plan
 from pytest_alchemy.callers import stack_level
+from pytest_alchemy.deferred import Call, Owned
 from pytest_alchemy.driver import ASYNC, BLOCKING, Driver, refuse_in_coroutine, run_blocking
-from pytest_alchemy.entry import CREATED, DESTROYED, Call, Entry, Owned
+from pytest_alchemy.entry import CREATED, DESTROYED, Entry
 from pytest_alchemy.errors import (
     AlchemyError,
     DestroyError,

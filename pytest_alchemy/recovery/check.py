@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pytest_alchemy.deferred import Call
 from pytest_alchemy.driver import BlockingDriver, run_blocking
-from pytest_alchemy.entry import Call, Entry, Status
+from pytest_alchemy.entry import Entry, Status
 from pytest_alchemy.errors import OtherWorldError, ProfileDeniedError
 from pytest_alchemy.lifecycle import check_world, exists, summary
 from pytest_alchemy.recovery.access import check_kept

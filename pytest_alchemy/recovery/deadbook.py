@@ -11,7 +11,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pytest_alchemy.entry import Call, Entry, Owned
+from pytest_alchemy.deferred import Call, Owned
+from pytest_alchemy.entry import Entry
 from pytest_alchemy.errors import OtherWorldError
 from pytest_alchemy.kinds import Kind
 from pytest_alchemy.loading import load_function, load_kind

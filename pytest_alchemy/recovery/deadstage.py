@@ -13,8 +13,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from pytest_alchemy import clock
+from pytest_alchemy.deferred import Owned
 from pytest_alchemy.driver import BlockingDriver, run_blocking
-from pytest_alchemy.entry import Owned
 from pytest_alchemy.errors import (
     AlchemyError,
     KindNotLoadedError,

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from pytest_alchemy import clock
-from pytest_alchemy.entry import shown_call
+from pytest_alchemy.deferred import shown_call
 from pytest_alchemy.errors import AlchemyError, JournalForeignError
 from pytest_alchemy.names import folder_name
 from pytest_alchemy.records import Deferred, KindSeen, Live, StageOpened

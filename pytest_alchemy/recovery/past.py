@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from pytest_alchemy import clock
-from pytest_alchemy.entry import Entry, Owned
+from pytest_alchemy.deferred import Owned
+from pytest_alchemy.entry import Entry
 from pytest_alchemy.records import Created
 from pytest_alchemy.store import Segment
 
