@@ -1,18 +1,14 @@
-"""What a resource class says of its kind: its properties, outputs and hooks."""
+"""Kinds: what a resource class says of its own, which values that takes, and how a record becomes a resource again."""
 
 from __future__ import annotations
 
-import copy
 import inspect
 import os
 import sys
 import types
-import typing
 import warnings
 from collections.abc import Callable
-from dataclasses import is_dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,9 +16,10 @@ from pytest_alchemy import validation
 from pytest_alchemy.binding import Binding, GuardedHook, Output
 from pytest_alchemy.callers import stack_level
 from pytest_alchemy.errors import InvalidPropertyError, PlainSecretWarning, ResourceDefinitionError
+from pytest_alchemy.fields import MISSING, Field, annotations_of, fields_of, resource_classes
 from pytest_alchemy.names import check_kind
 from pytest_alchemy.physicalnames import NameRule
-from pytest_alchemy.validation import Mismatch, Shape, shape_of, takes_secrets
+from pytest_alchemy.validation import Mismatch
 from pytest_alchemy.values import holds_password
 
 if TYPE_CHECKING:
@@ -31,34 +28,10 @@ if TYPE_CHECKING:
 GUARDED_HOOKS = ("create", "read", "update", "destroy")
 HOOKS = (*GUARDED_HOOKS, "world", "list")
 NEEDED_HOOKS = frozenset({"create", "destroy"})
-MISSING: Any = object()
-"""Stands for a value that was not given."""
-
 UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda _: "<unknown>"})()
 """Stands for a property of something that exists, but which nobody knows; it equals nothing else."""
 
 _RESERVED = frozenset({"id", "name", "scope", *HOOKS})
-
-
-class Field(msgspec.Struct, dict=True):
-    """One property or output of a kind."""
-
-    name: str
-    annotation: Any
-    shape: Shape
-    default: Any = MISSING
-
-    @cached_property
-    def is_secret(self) -> bool:
-        """Whether a secret may stand in it: then no message shows its value."""
-        return takes_secrets(self.shape)
-
-    @cached_property
-    def _is_mutable(self) -> bool:
-        return isinstance(self.default, dict | list | set) or is_dataclass(self.default)
-
-    def default_value(self) -> Any:
-        return copy.deepcopy(self.default) if self._is_mutable else self.default
 
 
 class Kind(msgspec.Struct, eq=False):
@@ -115,7 +88,7 @@ class Kind(msgspec.Struct, eq=False):
     def fields(self) -> dict[str, Field]:
         """Return the properties; annotations are resolved when the first object is made."""
         if self.properties is None:
-            self.properties, self.outputs = _fields(self.cls)
+            self.properties, self.outputs = fields_of(self.cls)
             self.gives_secrets = any(known.is_secret for known in self.outputs.values())
         return self.properties
 
@@ -361,17 +334,12 @@ def _check_hook(cls: type[Resource], hook: str, function: Any) -> None:
 
 
 def _overrides(cls: type[Resource], hook: str) -> bool:
-    root = _resource_classes(cls)[-1]
+    root = resource_classes(cls)[-1]
     return any(hook in base.__dict__ for base in cls.__mro__ if base not in (root, object))
 
 
-def _resource_classes(cls: type[Resource]) -> list[type[Resource]]:
-    """Return *cls* and its bases that are resource classes; the last one is `Resource` itself."""
-    return [base for base in cls.__mro__ if hasattr(base, "__alchemy_kind__")]
-
-
 def _check_reserved(cls: type[Resource]) -> None:
-    for name in _annotations(cls):
+    for name in annotations_of(cls):
         if name in _RESERVED:
             raise ResourceDefinitionError(
                 cls.__qualname__,
@@ -385,7 +353,7 @@ def _check_reserved(cls: type[Resource]) -> None:
                 "Properties and outputs are public; annotate what is none of them as ClassVar.",
             )
     for name, value in vars(cls).items():
-        if isinstance(value, Output) and name not in _annotations(cls):
+        if isinstance(value, Output) and name not in annotations_of(cls):
             raise ResourceDefinitionError(
                 cls.__qualname__,
                 f"the output {name!r} has no annotation, so it would not be recorded",
@@ -398,67 +366,6 @@ def _check_reserved(cls: type[Resource]) -> None:
                 f"it may not define {name!r}, which every resource has already",
                 "Give it another name.",
             )
-
-
-def _annotations(cls: type) -> dict[str, Any]:
-    """Return the annotations of *cls* itself, names that are not defined yet left alone."""
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        found = annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
-    else:
-        found = inspect.get_annotations(cls)
-    return {name: note for name, note in found.items() if not _is_class_variable(note)}
-
-
-def _is_class_variable(annotation: Any) -> bool:
-    if isinstance(annotation, str):
-        return annotation.removeprefix("typing.").startswith("ClassVar")
-    return annotation is ClassVar or typing.get_origin(annotation) is ClassVar
-
-
-def _fields(cls: type[Resource]) -> tuple[dict[str, Field], dict[str, Field]]:
-    properties: dict[str, Field] = {}
-    outputs: dict[str, Field] = {}
-    *classes, _ = _resource_classes(cls)
-    for base in reversed(classes):
-        hints = _resolved(base)
-        for name in _annotations(base):
-            default = base.__dict__.get(name, MISSING)
-            is_output = isinstance(default, Output)
-            made = _field(cls, name, hints[name], MISSING if is_output else default)
-            here, other = (outputs, properties) if is_output else (properties, outputs)
-            here[name] = made
-            other.pop(name, None)  # a base class may have declared it as the other
-    return properties, outputs
-
-
-def _resolved(cls: type[Resource]) -> dict[str, Any]:
-    """Return the annotations of *cls* itself with every name in them looked up, in the module of *cls*."""
-    # A method called `list` would otherwise hide the builtin from annotations of its own class.
-    nested = {name: value for name, value in vars(cls).items() if isinstance(value, type)}
-    own = types.SimpleNamespace(__annotations__=_annotations(cls))
-    module = kind_of(cls).module
-    visible = {**vars(module)} if module else {}
-    try:
-        return typing.get_type_hints(own, globalns=visible, localns=nested, include_extras=True)
-    except NameError as error:
-        raise ResourceDefinitionError(
-            cls.__qualname__,
-            f"an annotation names {error.name!r}, which is not defined when the first object is made",
-            "Import it at module level (not only under TYPE_CHECKING).",
-        ) from None
-
-
-def _field(cls: type[Resource], name: str, annotation: Any, default: Any) -> Field:
-    try:
-        return Field(name, annotation, shape_of(annotation), default)
-    except TypeError as error:
-        raise ResourceDefinitionError(
-            cls.__qualname__,
-            f"the property {name!r} cannot be recorded: {error}",
-            "Use plain data, dataclasses, paths, resources or alchemy.env(...).",
-        ) from None
 
 
 def _warn_of_password(resource: str, name: str) -> None:

@@ -15,7 +15,8 @@ from pytest_alchemy.errors import (
     ResourceDefinitionError,
     ResourceNeverCreatedWarning,
 )
-from pytest_alchemy.kinds import GUARDED_HOOKS, MISSING, NEEDED_HOOKS, Kind, define, kind_of
+from pytest_alchemy.fields import MISSING
+from pytest_alchemy.kinds import GUARDED_HOOKS, NEEDED_HOOKS, Kind, define, kind_of
 from pytest_alchemy.names import check_name
 from pytest_alchemy.physicalnames import NameRule
 from pytest_alchemy.tracebacks import are_noise
