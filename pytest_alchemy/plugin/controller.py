@@ -18,7 +18,7 @@ from pytest_alchemy.report.book import FactBook
 from .leftovers import Leftovers
 from .options import Options
 from .progress import Bulletins, say
-from .reaping import Reaping, unfinished
+from .reaping import Reaping, Reapings, unfinished
 from .reporting import Reporter
 from .signals import end_on_sigterm, notice_interrupts
 
@@ -48,6 +48,7 @@ class Controller:
         self._options, self._tell = options, partial(say, config)
         self._run = new_run(LIFETIME)
         self._book = FactBook()
+        self._reapings = Reapings()
         self._reaps: dict[Path, Reaping] = {}
         self._died_in: dict[str, str] = {}
         self._nodes: dict[str, Any] = {}
@@ -228,5 +229,5 @@ class Controller:
 
     def _submit(self, folder: Path) -> Reaping:
         if folder not in self._reaps:
-            self._reaps[folder] = Reaping(folder, PATIENCE)
+            self._reaps[folder] = self._reapings.begin(folder, PATIENCE)
         return self._reaps[folder]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_alchemy import clock
 
-from .reaping import Reaping
+from .reaping import Reaping, Reapings
 
 if TYPE_CHECKING:
     from pytest_alchemy.report.facts import Fact
@@ -37,15 +37,17 @@ class Leftovers(threading.Thread):
         self._reapings: list[Reaping] = []
         if os.path.isdir(root):
             # Not by the thread: a test that runs meanwhile may have put something else in the place of `os`.
-            from pytest_alchemy.recovery.reapable import is_reapable
+            from pytest_alchemy.recovery.reapable import reapable_of
 
-            self._is_reapable = is_reapable
+            self._reapable_of = reapable_of
             self.start()
 
     def run(self) -> None:
         """Start reaping every stage that may be reaped."""
+        # Not together with those of this run, which would have to wait for what hangs here.
+        reapings = Reapings()
         for folder in self._stages():
-            self._reapings.append(Reaping(folder, timeout=0.0))
+            self._reapings.append(reapings.begin(folder, timeout=0.0))
 
     def facts(self, tell: Callable[[str], None], patience: float | None = None) -> Iterator[Fact]:
         """
@@ -64,17 +66,16 @@ class Leftovers(threading.Thread):
                 if (fact.what, fact.kind) != ("unfinished", "stage"):  # others clean it up already
                     yield _of_another_run(fact)
 
-    def _stages(self) -> Iterator[Path]:
+    def _stages(self) -> list[Path]:
         from pytest_alchemy.errors import AlchemyError
         from pytest_alchemy.state.folders import Root
         from pytest_alchemy.state.keys import user_key
 
         try:
-            for folder in Root(self._root).stages():
-                if self._own not in folder.name and self._is_reapable(folder, user_key()):
-                    yield folder
+            others = (each for each in Root(self._root).stages() if self._own not in each.name)
+            return self._reapable_of(others, user_key())
         except (AlchemyError, OSError):
-            return  # cleaning up after others is a courtesy: this run says itself what it cannot use
+            return []  # cleaning up after others is a courtesy: this run says itself what it cannot use
 
 
 def _of_another_run(fact: Fact) -> Fact:

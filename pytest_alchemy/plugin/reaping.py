@@ -1,8 +1,9 @@
-"""One dead stage that is being reaped while the run goes on."""
+"""Dead stages that are being reaped while the run goes on."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +19,54 @@ TELL_EVERY = 3.0
 NO_NEWS = 90.0
 """How long nothing may be heard of a reaping that is waited for, in seconds: a hook is cut off after 30 s."""
 
-_at_once = threading.BoundedSemaphore(4)
+AT_ONCE = 4
+"""How many stages are reaped at the same time, at most."""
 
 
-class Reaping(threading.Thread):
+class Reapings:
+    """Has stages reaped, `AT_ONCE` of them at the same time and the others after them, in the order they came."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[Reaping] = deque()
+        self._running = 0
+
+    def begin(self, folder: Path, timeout: float) -> Reaping:
+        """
+        Have the stage in *folder* reaped when its turn has come.
+
+        Args:
+            folder: The stage's folder.
+            timeout: How long to wait for the stage's lock, in seconds.
+        """
+        reaping = Reaping(folder, timeout)
+        with self._lock:
+            self._waiting.append(reaping)
+            if self._running < AT_ONCE:
+                self._running += 1
+                self._start()
+        return reaping
+
+    def _start(self) -> None:
+        reaping = self._waiting.popleft()
+        name = f"alchemy-reap-{reaping.folder.name}"
+        # It keeps nobody from ending, and the process that it listens to goes on without it.
+        threading.Thread(target=self._run, args=(reaping,), name=name, daemon=True).start()
+
+    def _run(self, reaping: Reaping) -> None:
+        try:
+            reaping.run()
+        finally:
+            with self._lock:
+                if self._waiting:
+                    self._start()
+                else:
+                    self._running -= 1
+
+
+class Reaping:
     """
     Has the stage in *folder* reaped by a process of its own, and notes what that says.
-
-    The process goes on without this thread, and the thread keeps nobody from ending.
 
     Args:
         folder: The stage's folder.
@@ -36,18 +77,20 @@ class Reaping(threading.Thread):
     """
 
     def __init__(self, folder: Path, timeout: float) -> None:
-        super().__init__(name=f"alchemy-reap-{folder.name}", daemon=True)
         self.folder, self._timeout = folder, timeout
         self._facts: list[Fact] = []
-        self.start()
+        self._over = threading.Event()
 
     def run(self) -> None:
+        """Have it reaped, and wait for the end of that."""
         from pytest_alchemy.recovery.process import reap_in_process
 
-        with _at_once:
-            started = clock.monotonic()
+        started = clock.monotonic()
+        try:
             for line in reap_in_process(self.folder, self._timeout):
                 self._facts.append(self._fact(line, clock.monotonic() - started))
+        finally:
+            self._over.set()
 
     def facts(
         self, patience: float, tell: Callable[[str], None], *, to_the_end: bool = False
@@ -61,15 +104,14 @@ class Reaping(threading.Thread):
             to_the_end: Wait longer than that while things are being destroyed, unless nothing is heard for `NO_NEWS`.
         """
         give_up, news = clock.monotonic() + patience, -1
-        while self.is_alive():
+        while not self._over.is_set():
             now = clock.monotonic()
             if news != len(self._facts):
                 news, silent_from = len(self._facts), now + NO_NEWS
             left = give_up - now
             if left <= 0 and not (to_the_end and not self._waits and now < silent_from):
                 break
-            self.join(min(TELL_EVERY, left) if left > 0 else TELL_EVERY)
-            if self.is_alive():
+            if not self._over.wait(min(TELL_EVERY, left) if left > 0 else TELL_EVERY):
                 gone = sum(1 for fact in self._facts if fact.what == "reaped")
                 tell(f"alchemy: {self._title}: {gone} destroyed so far")
         return list(self._facts)
@@ -88,7 +130,7 @@ class Reaping(threading.Thread):
         """
         facts = self.facts(patience, tell, to_the_end=to_the_end)
         yield from facts
-        if not self.is_alive():  # what it told while it was looked at
+        if self._over.is_set():  # what it told while it was looked at
             yield from self.facts(0.0, tell)[len(facts) :]
             return
         told = {fact.name for fact in facts}

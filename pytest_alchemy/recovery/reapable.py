@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pytest_alchemy import clock
@@ -9,8 +10,23 @@ from pytest_alchemy.errors import AlchemyError
 from pytest_alchemy.recovery.processes import a_patron_lives
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.folders import LOCK
-from pytest_alchemy.state.locks import is_held
+from pytest_alchemy.state.locks import is_held, read_holder
 from pytest_alchemy.state.stagestate import StageState, load_stage
+
+
+def reapable_of(folders: Iterable[Path], key: bytes) -> list[Path]:
+    """
+    Return those of *folders* that may be reaped (`is_reapable`), the one whose turn it is first.
+
+    What nobody has tried yet comes first, the oldest before the others, so that what cannot be destroyed keeps nobody
+    waiting in one run after the other. What was tried comes after it, first what waits longest since.
+
+    Args:
+        folders: Folders of stages.
+        key: The user's key.
+    """
+    turns = {folder: _turn(folder, key) for folder in folders if is_reapable(folder, key)}
+    return sorted(turns, key=turns.__getitem__)
 
 
 def is_reapable(folder: Path, key: bytes) -> bool:
@@ -70,3 +86,17 @@ def why_not_in(state: StageState, *, foreign: bool = False) -> str:
     if until > clock.now():
         return f"it is kept until {clock.instant(until):%Y-%m-%d %H:%M} UTC"
     return ""
+
+
+def _turn(folder: Path, key: bytes) -> tuple[bool, float]:
+    """Return whether anybody tried to destroy what is in *folder*, and when somebody last took or made it."""
+    try:
+        books = load_stage(FileStore(folder, key)).books.values()
+    except AlchemyError:  # somebody is changing it right now
+        return True, clock.now()
+    holder = read_holder(folder / LOCK)
+    # Of what cannot even be loaded nothing is recorded but who had the stage last.
+    tried = holder is not None and holder.pid not in {book.header.owner for book in books}
+    tried = tried or any(live.in_doubt for book in books for live in book.live.values())
+    since = max((book.header.started for book in books), default=0.0)
+    return tried, max(since, holder.since) if holder else since

@@ -283,3 +283,94 @@ def test_with_a_lost_fake_account_only_what_lived_in_it_is_forgotten(
     assert not world.state.exists()
     told = [line.split(" (")[0] for line in section(result)[1:] if line[0].isupper()]
     assert sorted(told) == ["REAPED Elsewhere elsewhere", "REAPED File file"]
+
+
+HANGS = """
+import time
+from kinds import HERE, File
+
+class Hanging(File):
+    def destroy(self):
+        if not (HERE / "hang").exists():
+            raise RuntimeError("the server is gone")
+        (HERE / f"{self.id} hangs").touch()
+        while not (HERE / "go on").exists():
+            time.sleep(0.02)
+        super().destroy()
+"""
+
+LEAVES_MANY = """
+import os, signal
+import pytest
+from hangs import Hanging
+from kinds import File
+
+stages = [pytest.param(n, marks=pytest.mark.alchemy(stage=f"a{n}")) for n in range(5)]
+
+@pytest.mark.parametrize("n", stages)
+def test_leaks(alchemy_scope, n):
+    alchemy_scope.create(Hanging(f"bad {n}"))
+
+def test_dies(alchemy_scope):
+    alchemy_scope.create(File("good"))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+WAITS = """
+import os
+import time
+from kinds import HERE, WORLD, File
+
+def wait_until(is_so):
+    give_up = time.monotonic() + 30
+    while not is_so() and time.monotonic() < give_up:
+        time.sleep(0.02)
+
+def test_goes_on_until_the_good_one_is_gone(alchemy_scope):
+    wait_until(lambda: "good" not in [file.read_text() for file in WORLD.iterdir()])
+
+def test_dies_when_nothing_else_can_begin(alchemy_scope):
+    alchemy_scope.create(File("own"))
+    wait_until(lambda: len(list(HERE.glob("* hangs"))) == 4)
+    os._exit(1)
+"""
+
+
+@pytest.fixture
+def hanging(pytester: pytest.Pytester, world: World) -> Iterator[None]:
+    """Five stages with something whose destroy has failed before and hangs now, and a younger one like any other."""
+    pytester.makepyfile(
+        no_watchdog=NO_WATCHDOG,
+        hangs=HANGS,
+        test_dies=LEAVES_MANY,
+        test_waits=WAITS,
+        hasty="from pytest_alchemy.plugin import leftovers; leftovers.PATIENCE = 0.1",
+    )
+    world.run_apart("-p", "no_watchdog", "test_dies.py")
+    assert len(world.left) == 6
+    (pytester.path / "hang").touch()
+    yield
+    (pytester.path / "go on").touch()
+
+
+def test_what_has_failed_before_keeps_nothing_else_waiting(
+    pytester: pytest.Pytester, world: World, hanging: None
+) -> None:
+    world.run_apart("-p", "hasty", "test_waits.py", "-k", "good")
+
+    assert "good" not in world.left
+    (pytester.path / "go on").touch()
+    give_up = time.monotonic() + 30
+    while len(world.left) > 1 and time.monotonic() < give_up:
+        time.sleep(0.02)
+    assert world.left == ["bad 4"]  # the youngest is the one that no place was left for
+
+
+def test_what_a_worker_of_this_run_left_does_not_wait_for_what_other_runs_left(
+    world: World, hanging: None
+) -> None:
+    result = world.run_apart("-p", "hasty", "-n1", "test_waits.py", "-k", "dies", plugins="xdist")
+
+    assert "own" not in world.left
+    told = [line.split(" (")[0] for line in section(result) if line.startswith("REAPED")]
+    assert "REAPED File own" in told

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pytest_alchemy import clock
-from pytest_alchemy.records import Destroyed, Kept, Record
-from pytest_alchemy.recovery.reapable import is_reapable, why_not_reapable
+from pytest_alchemy.records import Destroyed, DestroyFailed, Kept, Record
+from pytest_alchemy.recovery.reapable import is_reapable, reapable_of, why_not_reapable
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.folders import JOURNALS, Root
 from pytest_alchemy.state.journal import FileJournal
@@ -190,3 +190,27 @@ def test_links_are_not_followed(folder: Path, tmp_path: Path) -> None:
     folder.symlink_to(tmp_path / "elsewhere")
 
     assert "is a link" in why_not_reapable(folder, KEY)
+
+
+def test_what_nobody_tried_to_reap_is_first_and_then_what_waits_longest(tmp_path: Path) -> None:
+    stages = {
+        name: Root(tmp_path / ".alchemy").make_stage("shop", name)
+        for name in ("failed", "tried", "tried-later", "younger", "older", "living")
+    }
+    owner = header().owner
+    for name, started, records, holder, since in (
+        ("failed", 1.0, [DestroyFailed(1, "RuntimeError")], owner, 1.1),
+        ("tried", 2.0, [], owner + 1, 40.0),  # nothing is recorded where no class can be loaded
+        ("tried-later", 0.0, [], owner + 1, 50.0),
+        ("younger", 30.0, [], owner, 30.1),
+        ("older", 20.0, [], owner, 20.1),
+    ):
+        dead(stages[name], intent(1), *records, started=started)
+        lock = StageLock(stages[name] / ".lock")
+        lock.acquire(Holder("ada", holder, "laptop", since))
+        lock.release()
+
+    order = reapable_of(stages.values(), KEY)
+
+    names = [folder.name for folder in order]
+    assert names == ["older", "younger", "failed", "tried", "tried-later"]
