@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import queue
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +154,12 @@ class Teardown:
         driver: How hooks are called.
         timeout: Longest time for all of it, in seconds; None to go on for as long as something is destroyed every
             `PATIENCE` seconds.
+
+    Attributes:
+        tried: How often an earlier pass tried what; each of them gets one more try at least.
     """
+
+    tried: Mapping[Owned, int] = {}
 
     def __init__(self, things: Sequence[Owned], driver: Driver, timeout: float | None) -> None:
         self._order = DestroyOrder(things)
@@ -285,7 +290,8 @@ class Teardown:
         if isinstance(error, _FINAL) or not isinstance(error, Exception):
             return None
         advice = advise(error, now=clock.now())
-        if not advice.again or (attempt >= TRIES and not advice.answered):
+        tries = attempt + self.tried.get(thing, 0)
+        if not advice.again or (tries >= TRIES and not advice.answered):
             return None
         wait = advice.wait
         if wait is None:

@@ -14,7 +14,7 @@ from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import AsyncDriver, BlockingDriver, run_blocking
 from pytest_alchemy.errors import AlchemyError
 from pytest_alchemy.retry import advise
-from pytest_alchemy.teardown import Failure, Outcome
+from pytest_alchemy.teardown import Failure, Outcome, Teardown
 from pytest_alchemy.tracebacks import are_noise
 
 from .asynctests import ANYIO, TEST_SCOPE, body_of, companion_of, guarded, is_coroutine_test
@@ -22,6 +22,7 @@ from .asynctests import ANYIO, TEST_SCOPE, body_of, companion_of, guarded, is_co
 if TYPE_CHECKING:
     from pytest_alchemy.deferred import Owned
     from pytest_alchemy.scope import Scope
+    from pytest_alchemy.settings import Strategy
 
     from .session import Session
 
@@ -110,12 +111,23 @@ class TestScope:
         if self.session.is_over(self.scope) or self.session.keeps(self.scope, self.item):
             return
         closing = self.session.closing(self.scope)
-        outcome = run_blocking(self.scope.close(BlockingDriver(), **closing))
+        if self._in_loop:
+            outcome = run_blocking(self._try_again(**closing))
+        else:
+            outcome = run_blocking(self.scope.close(BlockingDriver(), **closing))
+        self._report(outcome)
+
+    async def _try_again(self, timeout: float | None, strategy: Strategy | None = None) -> Outcome:
+        """Destroy what could not be destroyed in the test's loop, with one more try for what failed there."""
+        tried = {owned: failure for owned, failure in self._in_loop.items() if failure.error}
+        teardown = Teardown(self.scope.to_destroy(), BlockingDriver(), timeout)
+        teardown.tried = {owned: failure.attempts for owned, failure in tried.items()}
+        outcome = await teardown.run(strategy or self.scope.destroy_strategy)
         for failure in outcome.failures:
-            if (earlier := self._in_loop.get(failure.owned)) is not None:
+            if failure.error and (earlier := tried.get(failure.owned)):
                 failure.attempts += earlier.attempts
                 failure.errors = (*earlier.errors, *failure.errors)
-        self._report(outcome)
+        return outcome
 
     def _report(self, outcome: Outcome) -> None:
         self.session.scope_over(self.scope, outcome)
