@@ -92,7 +92,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from .marker import prepare_items
 
         prepare_items(config, items, marked, config.stash[OPTIONS])
-    if config.option.collectonly or config.option.showfixtures:
+    if _only_shows(config):
         return
     used = {name for item in items for name in getattr(item, "fixturenames", ())} & NAMES
     if used:
@@ -106,8 +106,16 @@ def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
 ) -> None:
     """Tell the fixtures of this plugin who asks for them."""
-    if fixturedef.argname in NAMES:
+    if fixturedef.argname in NAMES and not _only_shows(request.config):
         tell(activate(request.config), request)
+
+
+_SHOWS = ("collectonly", "showfixtures", "show_fixtures_per_test", "setupplan")
+
+
+def _only_shows(config: pytest.Config) -> bool:
+    """Tell whether pytest only shows what it would run, so that no scope is used."""
+    return any(getattr(config.option, name, False) for name in _SHOWS)
 
 
 def marked_items(items: Iterable[pytest.Item]) -> list[pytest.Item]:

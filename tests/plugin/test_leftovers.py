@@ -51,6 +51,7 @@ def dead_run(pytester: pytest.Pytester, world: World) -> Path:
         test_dies=DIES,
         test_uses=USES_A_SCOPE,
         test_plain="def test(): pass",
+        test_marked="import pytest\n\n@pytest.mark.alchemy\ndef test(): pass",
     )
 
     world.run_apart("-p", "no_watchdog", "test_dies.py")
@@ -133,7 +134,17 @@ def test_an_interrupted_run_does_not_wait_long_for_what_others_left(
     assert world.left == []
 
 
-@pytest.mark.parametrize("arguments", [("test_plain.py",), ("--collect-only", "test_uses.py")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("test_plain.py",),
+        ("--collect-only", "test_uses.py"),
+        ("--fixtures", "test_uses.py"),
+        ("--fixtures-per-test", "test_uses.py"),
+        ("--setup-plan", "test_uses.py"),
+        ("--setup-plan", "test_marked.py"),
+    ],
+)
 def test_a_run_that_uses_no_scope_touches_nothing(
     world: World, dead_run: Path, arguments: tuple[str, ...]
 ) -> None:
@@ -141,6 +152,7 @@ def test_a_run_that_uses_no_scope_touches_nothing(
 
     assert result.ret == 0
     assert world.left == ["left"]
+    assert world.log == ["create left"]
     assert dead_run.is_dir()
 
 
