@@ -141,7 +141,7 @@ class BlockingDriver:
             return result, None
         if loop is None or not turns(loop):
             loop = background_loop()
-        return _wait_on(result, loop, deadline)
+        return wait_on(result, loop, deadline)
 
     async def wait(self, future: futures.Future[None], deadline: float | None = None) -> None:
         future.result(_left(deadline))
@@ -355,7 +355,7 @@ async def _awaited(hook: Hook) -> Any:
     return await result if is_awaitable(result) else result
 
 
-def _wait_on(awaitable: Awaitable[T], loop: Loop, deadline: float | None) -> tuple[T, Loop]:
+def wait_on(awaitable: Awaitable[T], loop: Loop, deadline: float | None) -> tuple[T, Loop]:
     """
     Run *awaitable* on *loop* and wait for its end; it is cancelled at the *deadline*, or by Ctrl-C here.
 

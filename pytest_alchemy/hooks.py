@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from pytest_alchemy.ambient import current
-from pytest_alchemy.driver import call_hook, is_awaitable
+from pytest_alchemy.driver import call_hook, is_awaitable, wait_on
 from pytest_alchemy.tracebacks import are_noise
 
 if TYPE_CHECKING:
@@ -57,15 +57,33 @@ _INSIDE = frozenset({_call_inside.__code__, _await_inside.__code__})
 
 
 def runs_in_hook_of(entry: Entry) -> bool:
-    """Tell whether a hook of *entry* calls this: on this thread's stack, or as what began this task or thread."""
+    """Tell whether a hook of *entry* calls this and waits for it, or began this task or thread."""
     if current.get() is entry:
         return True
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code in _INSIDE and frame.f_locals["entry"] is entry:
+    stack = list(_stack(sys._getframe(1)))
+    while stack:
+        if any(f.f_code in _INSIDE and f.f_locals["entry"] is entry for f in stack):
             return True
-        frame = frame.f_back
+        stack = _waiting_for(stack)
     return False
+
+
+def _stack(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _waiting_for(stack: list[FrameType]) -> list[FrameType]:
+    """Return the stack of the thread that waits for a coroutine on *stack*; empty if none does."""
+    for frame in sys._current_frames().values():
+        waiting = list(_stack(frame))
+        for number, each in enumerate(waiting):
+            if each.f_code is wait_on.__code__:
+                awaited = getattr(each.f_locals["awaitable"], "cr_frame", None)
+                if awaited in stack:
+                    return waiting[number:]
+    return []
 
 
 HOOK_CODE = frozenset({call_hook.__code__, _await_inside.__code__})

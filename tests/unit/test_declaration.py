@@ -290,7 +290,41 @@ class Hen(Egg):
         around(self).create(Egg("bird"))
 
 
-@pytest.mark.parametrize("selfish", [Selfish, SelfishInATask, Egg])
+class Chick(Egg):
+    """Needs what is made on the background loop, and needs it again."""
+
+    def create(self) -> None:
+        here().act("create", self)
+        around(self).create(Nest("bird"))
+
+
+class Nest(Egg):
+    async def create(self) -> None:  # type: ignore[override]  # plain or async, as all hooks
+        here().act("create", self)
+        await around(self).acreate(Chick("bird"))
+
+
+class Cuckoo(Egg):
+    """Is needed again only by what something in between needs."""
+
+    def create(self) -> None:
+        here().act("create", self)
+        around(self).create(Host("bird"))
+
+
+class Host(Egg):
+    def create(self) -> None:
+        here().act("create", self)
+        around(self).create(Brood("bird"))
+
+
+class Brood(Egg):
+    async def create(self) -> None:  # type: ignore[override]  # plain or async, as all hooks
+        here().act("create", self)
+        await around(self).acreate(Cuckoo("bird"))
+
+
+@pytest.mark.parametrize("selfish", [Selfish, SelfishInATask, Egg, Chick, Cuckoo])
 def test_what_would_wait_for_its_own_create_is_told_so(
     hand: Hand, scope: Scope, world: World, selfish: type[Resource]
 ) -> None:
