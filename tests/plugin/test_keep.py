@@ -72,6 +72,29 @@ def test_what_failed_tests_made_stays(pytester: pytest.Pytester, world: World) -
     assert [kept.expires for kept in _kept(world)] == [tomorrow] * 3
 
 
+def test_what_failed_attempts_of_a_test_made_stays_also_if_it_passes_in_the_end(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from kinds import File
+
+        runs = []
+
+        @pytest.mark.flaky(reruns=2)
+        def test_flaky(alchemy_scope):
+            runs.append(alchemy_scope.create(File(f"attempt {len(runs) + 1}")))
+            assert len(runs) == 3
+        """
+    )
+
+    result = world.run("--alchemy-keep=failed", plugins="rerunfailures")
+
+    result.stdout.fnmatch_lines(["*1 passed, 2 rerun, 2 kept*"])
+    assert world.left == ["attempt 1", "attempt 2"]
+
+
 def test_everything_stays_if_that_was_asked_for(pytester: pytest.Pytester, world: World) -> None:
     pytester.makepyfile(TESTS)
 
