@@ -20,6 +20,7 @@ from pytest_alchemy.records import (
     KindSeen,
 )
 from pytest_alchemy.recovery.finding import recorded_facts
+from pytest_alchemy.recovery.footing import present
 from pytest_alchemy.report.book import FactBook
 from pytest_alchemy.report.document import Origin
 from pytest_alchemy.report.facts import Fact
@@ -27,13 +28,16 @@ from pytest_alchemy.report.files import write
 from pytest_alchemy.store import Segment
 
 
-def write_last_report(segments: Iterable[Segment], findings: Iterable[dict[str, Any]]) -> None:
+def write_last_report(
+    folder: Path, segments: Iterable[Segment], findings: Iterable[dict[str, Any]]
+) -> None:
     """
     Write what is recorded of a dead stage, and what became of it, into the report of its run; quiet if none is wanted.
 
     What other stages of the run, or the run itself, have written there stays.
 
     Args:
+        folder: The stage's folder.
         segments: What the stage's processes recorded.
         findings: What became of each thing that was left: the fields of a `Fact`.
 
@@ -48,15 +52,18 @@ def write_last_report(segments: Iterable[Segment], findings: Iterable[dict[str, 
     for segment in segments:
         _tell(segment, book)
     book.add_all(Fact(**finding) for finding in findings)
+    report, rootdir = Path(wanted.report), Path(present(wanted.rootdir, wanted, folder))
+    if report.is_relative_to(wanted.rootdir):  # in a project that was moved it need not exist yet
+        report = rootdir / report.relative_to(wanted.rootdir)
     origin = Origin(
         app=wanted.app,
         run=wanted.run,
-        rootdir=Path(wanted.rootdir),
+        rootdir=rootdir,
         title=book.title,
         clean_up="alchemy sweep --yes" if book.leaks else "",
         session="died",
     )
-    write(book, Path(wanted.report), origin, started=wanted.started)
+    write(book, report, origin, started=wanted.started)
 
 
 def _tell(segment: Segment, book: FactBook) -> None:

@@ -72,10 +72,10 @@ def _reap(folder: Path, timeout: float, say: Callable[..., None], *, forget: boo
     for finding in dead.reap(lock):
         findings.append((clock.now(), finding))
         say(what=finding.what, reason=finding.reason, errors=finding.errors, facts=finding.facts)
-    _report(dead.read(), findings)
+    _report(folder, dead.read(), findings)
 
 
-def _report(state: StageState, findings: list[tuple[float, Finding]]) -> None:
+def _report(folder: Path, state: StageState, findings: list[tuple[float, Finding]]) -> None:
     """Write the report that the run can no longer write, now that everything else is done."""
     headers = [segment.header for segment in state.segments]
     if not any(header.report for header in headers):
@@ -97,7 +97,7 @@ def _report(state: StageState, findings: list[tuple[float, Finding]]) -> None:
         for at, finding in findings
     ]
     try:
-        write_last_report(state.segments, facts)
+        write_last_report(folder, state.segments, facts)
     except AlchemyError as error:
         sys.stderr.write(f"{error}\n")
 

@@ -177,6 +177,21 @@ def test_a_project_that_lies_elsewhere_now_is_found_where_its_stages_are(
     assert not before.exists()
 
 
+def test_the_late_report_of_a_project_that_lies_elsewhere_now_is_written_there(
+    graveyard: Graveyard,
+) -> None:
+    before, graveyard.path = graveyard.path, graveyard.path.with_name("mounted-elsewhere")
+    graveyard.bury("a", report=str(before / "out" / "alchemy"), rootdir=str(before))
+    before.rename(graveyard.path)
+
+    swept = sweep(graveyard, "--yes")
+
+    assert swept.exit_code == 0, swept.output
+    document = json.loads((graveyard.path / "out" / "alchemy" / "leaks.json").read_text())
+    assert [(fact["id"], fact["what"]) for fact in document["facts"]] == [("a", "reaped")]
+    assert not before.exists()
+
+
 @pytest.mark.parametrize("where", ["anybody's", "root elsewhere"])
 def test_nothing_is_imported_from_where_somebody_else_may_have_put_it(
     graveyard: Graveyard, where: str
