@@ -15,9 +15,14 @@ from weakref import WeakSet
 
 import msgspec
 
+from pytest_alchemy.errors import AlchemyError
+from pytest_alchemy.records import Destroying, Intent
+from pytest_alchemy.recovery.finding import recorded_facts
 from pytest_alchemy.state.disk import disk, reason_of
+from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.folders import LOG
-from pytest_alchemy.state.keys import HOME_VARIABLE, state_home
+from pytest_alchemy.state.keys import HOME_VARIABLE, state_home, user_key
+from pytest_alchemy.state.stagestate import load_stage
 
 AFTER_OWNER = 300.0
 """How long a watchdog lives after its owner, in seconds."""
@@ -82,7 +87,25 @@ def reap_in_process(
                 yield json.loads(line)
     if process.wait():
         reason = f"the process that was to destroy what is in it ended with exit code {process.returncode}"
+        begun = " and ".join(_begun(folder))
+        reason += f" while it destroyed {begun}" if begun else ""
         yield {"what": "unrecoverable", "reason": reason}
+
+
+def _begun(folder: Path) -> Iterator[str]:
+    """Yield what is recorded last in the stage's folder *folder* as to be destroyed, as messages call it."""
+    try:
+        state = load_stage(FileStore(folder, user_key()))
+    except AlchemyError:  # what has to be told is told without it
+        return
+    for segment in state.segments:
+        last = segment.records[-1] if segment.records else None
+        book = state.books.get(segment.header.lineage)
+        if isinstance(last, Destroying) and book is not None and last.seq in book.live:
+            record = book.live[last.seq].entry
+            seen = book.kinds.get(record.kind) if isinstance(record, Intent) else None
+            said = recorded_facts(book.header, seen, record)
+            yield f"{said['kind']} {said['id']!r}"
 
 
 def environment() -> dict[str, str]:

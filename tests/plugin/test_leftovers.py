@@ -246,7 +246,7 @@ def test_what_ends_the_process_that_destroys_it_keeps_only_itself(
     assert world.left == ["fatal"]
     second.stdout.fnmatch_lines(
         [
-            "*the process that was to destroy what is in it ended with exit code 3",
+            "*the process that was to destroy what is in it ended with exit code 3 while it destroyed Fatal 'fatal'",
             "clean up: alchemy sweep --yes",
         ]
     )
