@@ -88,7 +88,8 @@ def _report(folder: Path, state: StageState, findings: list[tuple[float, Finding
 
     facts = [
         {
-            "what": finding.what,
+            # Nobody has it on record any more, but it is still there.
+            "what": "unrecoverable" if finding.what == "forgotten" else finding.what,
             "reason": finding.reason,
             "errors": finding.errors,
             "ended": at,

@@ -731,3 +731,16 @@ def test_a_stage_that_is_just_being_cleaned_up_says_by_whom(graveyard: Graveyard
     assert said in listed.output
     assert (swept.exit_code, said in swept.output) == (0, True)
     assert graveyard.left == []
+
+
+def test_what_is_forgotten_is_in_the_report_of_its_run(
+    graveyard: Graveyard, tmp_path: Path
+) -> None:
+    call = Deferred(1, (), "", "", "deferred <lambda>()", [], {}, where="test_a.py:7")
+    graveyard.bury(more=(call,), report=str(tmp_path / "out"), rootdir=str(graveyard.path))
+
+    result = sweep(graveyard, "--yes")
+
+    [fact] = json.loads((tmp_path / "out" / "leaks.json").read_text())["facts"]
+    assert (fact["what"], fact["id"]) == ("unrecoverable", "<lambda>()")
+    assert (result.exit_code, text(result).splitlines()[-1]) == (0, "1 forgotten")
