@@ -20,6 +20,7 @@ import click
 
 from pytest_alchemy.cli.streams import show
 from pytest_alchemy.errors import AlchemyError, AlchemyWarning
+from pytest_alchemy.report.texts import scrub
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,22 +131,24 @@ def telling_failures() -> Iterator[None]:
 
 def sentence(error: BaseException) -> str:
     """
-    Return what *error* says, without the place it comes from.
+    Return what *error* says, without the place it comes from and without passwords.
 
     >>> print(sentence(ExceptionGroup("2 resources are left", [OSError(28, "No space left", "/a"), ValueError("x")])))
     2 resources are left
       * /a: No space left
       * ValueError: x (--debug shows where it comes from)
+    >>> print(sentence(ConnectionError("no answer of postgres://ada:pw@db")))
+    ConnectionError: no answer of postgres://ada:***@db (--debug shows where it comes from)
     """
     if isinstance(error, BaseExceptionGroup):
         parts = [sentence(each).replace("\n", "\n    ") for each in error.exceptions]
         return "\n  * ".join([error.message, *parts])
     if isinstance(error, AlchemyError):
-        return str(error)
+        return scrub(str(error))
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return f"{told} (--debug shows where it comes from)"
+    return f"{scrub(told)} (--debug shows where it comes from)"
 
 
 def _common_options() -> list[click.Parameter]:

@@ -17,7 +17,7 @@ from pytest_alchemy.recovery.byname import FoundName
 from pytest_alchemy.recovery.found import FoundStage, Thing
 from pytest_alchemy.recovery.outcome import Outcome
 from pytest_alchemy.recovery.sweep import Findings
-from pytest_alchemy.report.texts import one_line
+from pytest_alchemy.report.texts import one_line, scrub
 
 _INDENT = " " * 7
 _COLOURS = {
@@ -70,7 +70,7 @@ class TextReport:
             for line in _lines(findings, yes=yes):
                 click.echo(line)
         for error in findings.errors:
-            click.secho(f"Error: {one_line(error)}", fg="red", err=True)
+            click.secho(f"Error: {one_line(scrub(error))}", fg="red", err=True)
 
     def became(self, outcome: Outcome) -> None:
         self._outcomes[outcome.what] += 1
@@ -107,7 +107,7 @@ class JsonReport:
             "stages": [_stage_data(stage) for stage in findings.stages],
             "names": [_name_data(name) for name in findings.names],
             "names_of_others": findings.others,
-            "errors": list(findings.errors),
+            "errors": [scrub(error) for error in findings.errors],
         }
 
     def became(self, outcome: Outcome) -> None:
@@ -136,7 +136,7 @@ def tell_outcome(outcome: Outcome) -> None:
         fg=_COLOURS[outcome.what],
     )
     if outcome.reason:
-        show(_INDENT + _sentence(outcome.reason, 600))
+        show(_INDENT + _sentence(scrub(outcome.reason), 600))
 
 
 def totals(outcomes: Counter[str]) -> str:
@@ -151,8 +151,9 @@ def totals(outcomes: Counter[str]) -> str:
 
 def outcome_data(outcome: Outcome) -> dict[str, str]:
     """Return what became of one thing as plain data."""
-    fields = ("what", "kind", "id", "name", "place", "reason")
-    return {field: getattr(outcome, field) for field in fields}
+    fields = ("what", "kind", "id", "name", "place")
+    said = {field: getattr(outcome, field) for field in fields}
+    return said | {"reason": scrub(outcome.reason)}
 
 
 def _exit_code(findings: Findings, *, left: int, refused: bool) -> int:

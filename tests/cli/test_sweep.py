@@ -744,3 +744,18 @@ def test_what_is_forgotten_is_in_the_report_of_its_run(
     [fact] = json.loads((tmp_path / "out" / "leaks.json").read_text())["facts"]
     assert (fact["what"], fact["id"]) == ("unrecoverable", "<lambda>()")
     assert (result.exit_code, text(result).splitlines()[-1]) == (0, "1 forgotten")
+
+
+def test_no_password_of_an_error_is_printed(graveyard: Graveyard) -> None:
+    kinds = graveyard.kinds.read_text().replace("the disk is on fire", "no s3://ada:hunter2@disk")
+    kinds = kinds.replace("return os.listdir(WORLD)", "raise OSError('no s3://ada:hunter2@list')")
+    graveyard.kinds.write_text(kinds)
+    graveyard.bury("broken")
+    words = ["--yes", "--provider=kinds:File", "--app=shop"]
+
+    results = [sweep(graveyard, *words), sweep(graveyard, *words, "--json")]
+
+    for result in results:
+        assert "RuntimeError: no s3://ada:***@disk" in result.stdout
+        assert "OSError: no s3://ada:***@list" in result.output
+        assert "hunter2" not in result.output
