@@ -15,7 +15,8 @@ import msgspec
 
 from pytest_alchemy.binding import Output
 from pytest_alchemy.errors import ResourceDefinitionError
-from pytest_alchemy.validation import Shape, shape_of, takes_secrets
+from pytest_alchemy.secret import Secret
+from pytest_alchemy.validation import Shape, shape_of, takes
 
 if TYPE_CHECKING:
     from pytest_alchemy.resource import Resource
@@ -34,8 +35,8 @@ class Field(msgspec.Struct, dict=True):
 
     @cached_property
     def is_secret(self) -> bool:
-        """Whether a secret may stand in it: then no message shows its value."""
-        return takes_secrets(self.shape)
+        """Whether a secret may stand in it."""
+        return takes(self.shape, Secret)
 
     @cached_property
     def _is_mutable(self) -> bool:

@@ -8,7 +8,7 @@ import sys
 import types
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -19,8 +19,9 @@ from pytest_alchemy.errors import InvalidPropertyError, PlainSecretWarning, Reso
 from pytest_alchemy.fields import MISSING, Field, annotations_of, fields_of, resource_classes
 from pytest_alchemy.names import check_kind
 from pytest_alchemy.physicalnames import NameRule
-from pytest_alchemy.validation import Mismatch
-from pytest_alchemy.values import holds_password
+from pytest_alchemy.secret import Secret
+from pytest_alchemy.validation import Mismatch, takes
+from pytest_alchemy.values import Env, holds_password
 
 if TYPE_CHECKING:
     from pytest_alchemy.resource import Resource
@@ -30,6 +31,12 @@ HOOKS = (*GUARDED_HOOKS, "world", "list")
 NEEDED_HOOKS = frozenset({"create", "destroy"})
 UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda _: "<unknown>"})()
 """Stands for a property of something that exists, but which nobody knows; it equals nothing else."""
+
+_DISCREET: Final = {
+    Secret: "Wrap its text: alchemy.secret(...).",
+    Env: 'Name the variable that holds it: alchemy.env("...").',
+}
+"""Where one of these belongs no message shows what was given instead, and a text gets this advice."""
 
 _RESERVED = frozenset({"id", "name", "scope", *HOOKS})
 
@@ -261,10 +268,11 @@ class Kind(msgspec.Struct, eq=False):
 
     def _refused(self, id: str, known: Field, mismatch: Mismatch) -> InvalidPropertyError:
         place, title = f"{known.name}{mismatch.path}", f"{self.title} {id!r}"
-        if not known.is_secret:
-            return InvalidPropertyError(title, place, mismatch.reason)
-        remedy = "Wrap its text: alchemy.secret(...)." if mismatch.found == "str" else ""
-        return InvalidPropertyError(title, place, mismatch.discreet, remedy)
+        for kind, remedy in _DISCREET.items():
+            if takes(known.shape, kind):
+                way_out = remedy if mismatch.found == "str" else ""
+                return InvalidPropertyError(title, place, mismatch.discreet, way_out)
+        return InvalidPropertyError(title, place, mismatch.reason)
 
     def _refuse_unknown(self, id: str, given: dict[str, Any]) -> None:
         for name in given:

@@ -375,12 +375,12 @@ def shape_of(annotation: Any) -> Shape:
     return _codec(annotation)
 
 
-def takes_secrets(shape: Shape) -> bool:
-    """Tell whether a value of *shape* may have a secret anywhere in it."""
+def takes(shape: Shape, kind: type) -> bool:
+    """Tell whether a value of *shape* may have a *kind*, `Secret` or `Env`, anywhere in it."""
     waiting, seen = [shape], set()
     while waiting:
         each = waiting.pop()
-        if isinstance(each, _Instance) and each.kind is Secret:
+        if isinstance(each, _Instance) and each.kind is kind:
             return True
         if isinstance(each, _Fields):
             if each.cls in seen:  # it may refer to itself

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_alchemy import Resource, Secret, alchemy, output
+from pytest_alchemy import Env, Resource, Secret, alchemy, output
 from pytest_alchemy.errors import InvalidPropertyError
 from pytest_alchemy.lifecycle import summary
 from pytest_alchemy.secret import without_secrets
@@ -30,6 +30,7 @@ class Server(Resource):
     token: Secret | None = None
     tokens: dict[str, Secret] = {}  # noqa: RUF012  # every object gets a copy
     login: Login | None = None
+    address: Env | None = None
     size: int = 1
     session: Secret = output()
 
@@ -98,10 +99,15 @@ def test_what_is_no_text_is_refused_without_being_shown(wrong: Any) -> None:
             "Server 'web': property 'login.password' has to be Secret, not str.\n"
             "Wrap its text: alchemy.secret(...).",
         ),
+        (
+            {"address": f"postgres://ada:{TEXT}@db"},
+            "Server 'web': property 'address' has to be Env | None, not str.\n"
+            'Name the variable that holds it: alchemy.env("...").',
+        ),
         ({"size": "big"}, "Server 'web': property 'size' has to be int, not str ('big')."),
     ],
 )
-def test_a_text_in_the_place_of_a_secret_is_refused_without_being_shown(
+def test_a_text_in_the_place_of_a_secret_or_a_variable_is_refused_without_being_shown(
     properties: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InvalidPropertyError) as caught:
