@@ -451,6 +451,8 @@ class Scope:
         outcome.raise_failures(entry.title)
 
     async def _remove(self, resource: Resource, driver: Driver) -> None:
+        if not isinstance(resource, Resource):
+            raise NotOwnedError(self.title, shown_as(resource))
         owner = resource._alchemy.owner
         if not isinstance(owner, Entry) or self.owned.get(owner.key) is not owner:
             raise NotOwnedError(self.title, describe(resource))

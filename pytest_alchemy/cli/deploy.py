@@ -196,7 +196,8 @@ def _summarize(run: Run, *, plan_only: bool) -> None:
         for step, count in number.items()
         if count
     ]
-    say(f"{one_line(run.title)}: {', '.join(said) or 'nothing is declared'}")
+    if said or not run.failure:
+        say(f"{one_line(run.title)}: {', '.join(said) or 'nothing is declared'}")
 
 
 def _end(program: Path, run: Run) -> None:

@@ -277,7 +277,7 @@ class DeadStage:
             reason = str(error)
             if isinstance(error, KindNotLoadedError):
                 said = {**facts, "root": str(self.folder.parents[1])}
-                reason += "\n" + _WAY_OUT.format_map(
+                reason += ".\n" + _WAY_OUT.format_map(
                     {k: shlex.quote(str(v)) for k, v in said.items()}
                 )
             return None, Finding("unrecoverable", facts, reason)

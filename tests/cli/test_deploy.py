@@ -432,6 +432,10 @@ def test_a_program_that_opens_a_second_stage_is_stopped_before_it_does(project: 
         ),
         ("with alchemy(\n", "Error: alchemy_run.py, line 1: '(' was never closed\n"),
         ("import sys\nsys.exit('not today')\n", "not today\n"),
+        (
+            "from pytest_alchemy import alchemy\nwith alchemy('shop'):\n    1 / 0\n",
+            "Error: alchemy_run.py, line 3: ZeroDivisionError: division by zero",
+        ),
     ],
 )
 def test_a_program_that_cannot_run_is_told_in_a_sentence(

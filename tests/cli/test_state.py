@@ -300,7 +300,7 @@ def test_what_nothing_can_destroy_any_more_is_forgotten_by_the_command_that_its_
 
     result = alchemy(graveyard, *command, "--force")
 
-    assert "Bring its code back until this is done, or remove it by hand" in way_out
+    assert ". Bring its code back until this is done, or remove it by hand" in way_out
     root = str(graveyard.root)
     assert command == ["state", "rm", "name-of-lost", "--stage", "prod", "--root", root]
     assert result.exit_code == 0

@@ -270,6 +270,11 @@ def test_only_what_a_scope_owns_can_be_removed_from_it(
     assert world.done == []
 
 
+def test_what_is_no_resource_is_owned_by_no_scope(hand: Hand, scope: Scope) -> None:
+    with pytest.raises(NotOwnedError, match=r"does not own 'a': nothing was destroyed\.\n"):
+        hand.remove(scope, "a")  # type: ignore[arg-type]  # its id is not enough
+
+
 def test_a_remove_that_fails_can_be_tried_again(
     hand: Hand, kind: type[Thing], scope: Scope, world: World
 ) -> None:
