@@ -1,4 +1,4 @@
-"""The programs that the README shows are programs."""
+"""The programs that the README and the pages under docs show are programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
+from pytest_alchemy.cloudflare import FakeAccount
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @pytest.fixture
@@ -87,10 +90,22 @@ def test_the_secrets_of_the_readme_are_secrets(pytester: pytest.Pytester, few: l
     assert "correct horse" not in journal.read_text()
 
 
+def test_the_async_program_makes_what_it_declares(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALCHEMY_FAKE_ACCOUNT", "account.sqlite")
+    program = pytester.makepyfile(program=program_with("asyncio.run(main())"))
+
+    runs = [pytester.runpython(program) for _ in range(2)]
+
+    assert [run.ret for run in runs] == [0, 0]
+    account = FakeAccount(path=pytester.path / "account.sqlite")
+    assert sorted(item.kind for item in account.inventory()) == ["d1", "kv"]
+
+
 def program_with(words: str) -> str:
-    """Return the one program of the README that contains *words*."""
-    programs: list[str] = re.findall(
-        r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL
-    )
+    """Return the one program of the pages that contains *words*."""
+    text = "\n".join(page.read_text() for page in PAGES)
+    programs: list[str] = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     (program,) = (program for program in programs if words in program)
     return program
