@@ -106,7 +106,8 @@ def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
 ) -> None:
     """Tell the fixtures of this plugin who asks for them."""
-    if fixturedef.argname in NAMES and not _only_shows(request.config):
+    # Whatever else only shows sets up no fixture at all.
+    if fixturedef.argname in NAMES and not getattr(request.config.option, "setupplan", False):
         tell(activate(request.config), request)
 
 
