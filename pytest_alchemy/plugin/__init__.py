@@ -141,10 +141,11 @@ def activate(config: pytest.Config) -> Session:
         from .importing import imported_by_python
 
         with imported_by_python(config):
+            from .runhooks import register
             from .session import Session
 
         session = config.stash[SESSION] = Session(config, config.stash[OPTIONS])
-        session.register()
+        register(session)
     return session
 
 

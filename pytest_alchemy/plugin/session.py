@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,14 +30,12 @@ from pytest_alchemy.state.keys import remember
 from pytest_alchemy.teardown import Failure, Outcome
 from pytest_alchemy.tracebacks import are_noise
 
-from .asynctests import TEST_SCOPE, companions
 from .history import History
 from .leftovers import Leftovers
 from .marker import settings_for
 from .options import Options
 from .progress import messenger, say, teller
-from .reporting import Reporter, sweep_command
-from .signals import end_on_sigterm
+from .reporting import sweep_command
 from .stages import RUN, Stages
 from .testscope import TestScope, raise_verdict
 
@@ -96,19 +93,9 @@ class Session:
         self._interrupted: float | None = None
         self._outer = current.get()  # a test may be what calls this run
 
-    def register(self) -> None:
-        """Add the hooks that a run with scopes needs to the run."""
-        plugins = self.config.pluginmanager
-        plugins.register(companions(self.config), "alchemy_companions")
-        plugins.register(Hooks(self), "alchemy_hooks")
-        plugins.register(Impatience(self), "alchemy_impatience")
-        if not hasattr(self.config, "workerinput"):
-            reporter = Reporter(self.config, self.options, self.book, self.run.id, self.finish)
-            plugins.register(reporter, "alchemy_reporter")
-            self._leftovers = Leftovers(self.options.root, self.run.id)
-        self.config.add_cleanup(self.finish)
-        if not self.options.no_sigterm:
-            end_on_sigterm(self.config)
+    def clean_up_after_others(self) -> None:
+        """Begin to reap what dead runs have left; `finish` waits for the end."""
+        self._leftovers = Leftovers(self.options.root, self.run.id)
 
     def settings(self, node: Node | None) -> Settings:
         """Return what was chosen for the scopes of *node*; None stands for the run."""
@@ -390,76 +377,3 @@ def _untracked(left: InventoryItem, settings: Settings, test: str, worker: str) 
         reason="made by the code under test, not through a scope; removed after the test",
         at=left.created,
     )
-
-
-class Hooks:
-    """What has to happen around each test of a run that uses scopes."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._announced = not hasattr(session.config, "workerinput")
-
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Start each test without a current scope, whatever the one before left."""
-        current.set(None)
-        self._session.program.test = nodeid
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Let a body be cancelled, if it is async, and find its fake account; undo what it did to the current scope."""
-        test = item.stash.get(TEST_SCOPE, None)
-        undo: Callable[[], None] | None = test.guard() if test else None
-        # A fixture that came after `fake_cloudflare` may have put its own in the way. Not imported, none is open.
-        if (door := sys.modules.get("pytest_alchemy.cloudflare.fake.respx_door")) is not None:
-            door.go_first()
-        before = current.get()
-        try:
-            return (yield)
-        finally:
-            current.set(before)
-            if undo:
-                undo()
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Note which test failed, and send what happened along with the report of the teardown."""
-        report = yield
-        if report.when == "setup":
-            item.stash[FAILED] = report.failed
-            if not self._announced:  # the controller gets ready as well
-                self._announced = True
-                report.alchemy = self._session.drain()  # type: ignore[attr-defined]  # as below
-        elif report.when == "call":
-            item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
-        elif hasattr(self._session.config, "workerinput") and (facts := self._session.drain()):
-            report.alchemy = facts  # type: ignore[attr-defined]  # plain data crosses to the controller
-        return report
-
-    def pytest_keyboard_interrupt(self) -> None:
-        """Hurry: Ctrl-C, a signal, or `pytest.exit` ends the run."""
-        self._session.interrupted()
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
-        """End everything; a worker sends what is still untold."""
-        if hasattr(self._session.config, "workeroutput"):
-            self._session.finish()
-            self._session.config.workeroutput["alchemy"] = self._session.last_words()
-
-
-class Impatience:
-    """A second Ctrl-C, while the first one is being dealt with."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self) -> Generator[None]:
-        """Leave to the watchdog what is left when it comes."""
-        try:
-            return (yield)
-        except KeyboardInterrupt:
-            self._session.give_up()
-            raise
