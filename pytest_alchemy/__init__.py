@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from pytest_alchemy.resource import output as output
     from pytest_alchemy.scope import Scope as Scope
     from pytest_alchemy.secret import Secret as Secret
-    from pytest_alchemy.validation import Env as Env
+    from pytest_alchemy.values import Env as Env
 
 __all__ = ["Env", "NameRule", "Resource", "Scope", "Secret", "StageDestroyed", "alchemy", "output"]
 
 _ROOMS = {
-    "Env": "validation",
+    "Env": "values",
     "NameRule": "physicalnames",
     "Resource": "resource",
     "Scope": "scope",

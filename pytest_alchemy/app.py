@@ -10,7 +10,7 @@ from pytest_alchemy.loading import stop_loading
 from pytest_alchemy.scope import Scope, current
 from pytest_alchemy.secret import Secret
 from pytest_alchemy.settings import Phase, Strategy
-from pytest_alchemy.validation import Env
+from pytest_alchemy.values import Env
 
 if TYPE_CHECKING:
     from pytest_alchemy.programs.opening import Opening

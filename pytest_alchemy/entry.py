@@ -6,12 +6,13 @@ import enum
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from pytest_alchemy import clock, records, validation
+from pytest_alchemy import clock, records
 from pytest_alchemy.driver import Loop
 from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.names import resource_key
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.turns import Turns
+from pytest_alchemy.values import SCALARS, referred
 
 if TYPE_CHECKING:
     from pytest_alchemy.deferred import Owned
@@ -137,7 +138,7 @@ class Entry(Turns):
         kind, values = kind_of(type(resource)), resource.__dict__
         return {
             name: value
-            if type(value := values[name]) in validation.SCALARS
+            if type(value := values[name]) in SCALARS
             else kind.plain(resource.id, name, value)
             for name in kind.fields()
         }
@@ -287,7 +288,7 @@ class Entry(Turns):
     def _resolve(self, reference: dict[str, Any]) -> Resource:
         found: list[Resource] = []
         for name in (*self.kind.fields(), *self.kind.outputs):
-            validation.referred(self.resource.__dict__.get(name), found)
+            referred(self.resource.__dict__.get(name), found)
         for resource in found:
             if resource.__alchemy_ref__() == reference:
                 return resource
@@ -299,8 +300,8 @@ def _referred(resource: Resource, names: Iterable[str]) -> tuple[Entry, ...]:
     values = resource.__dict__
     for name in names:
         value = values.get(name)
-        if type(value) not in validation.SCALARS:
-            validation.referred(value, found)
+        if type(value) not in SCALARS:
+            referred(value, found)
     owners: dict[Entry, None] = {}
     for other in found:
         owner = other._alchemy.owner

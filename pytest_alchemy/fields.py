@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from pytest_alchemy.annotations import shape_of
 from pytest_alchemy.binding import Output
 from pytest_alchemy.errors import ResourceDefinitionError
 from pytest_alchemy.secret import Secret
-from pytest_alchemy.validation import Shape, shape_of, takes
+from pytest_alchemy.shapes import Shape, takes
 
 if TYPE_CHECKING:
     from pytest_alchemy.resource import Resource

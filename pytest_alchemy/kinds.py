@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pytest_alchemy import validation
 from pytest_alchemy.binding import Binding, GuardedHook, Output
 from pytest_alchemy.callers import stack_level
 from pytest_alchemy.errors import InvalidPropertyError, PlainSecretWarning, ResourceDefinitionError
@@ -20,8 +19,8 @@ from pytest_alchemy.fields import MISSING, Field, annotations_of, fields_of, res
 from pytest_alchemy.names import check_kind
 from pytest_alchemy.physicalnames import NameRule
 from pytest_alchemy.secret import Secret
-from pytest_alchemy.validation import Mismatch, takes
-from pytest_alchemy.values import Env, holds_password
+from pytest_alchemy.shapes import Mismatch, takes
+from pytest_alchemy.values import Env, holds_password, plain
 
 if TYPE_CHECKING:
     from pytest_alchemy.resource import Resource
@@ -138,7 +137,7 @@ class Kind(msgspec.Struct, eq=False):
             InvalidPropertyError: Something in it cannot be recorded.
         """
         try:
-            return validation.plain(value)
+            return plain(value)
         except InvalidPropertyError:  # another resource in it says so itself
             raise
         except TypeError as error:

@@ -16,7 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_alchemy.validation import Env, Mismatch, plain, referred, shape_of
+from pytest_alchemy.annotations import shape_of
+from pytest_alchemy.shapes import Mismatch
+from pytest_alchemy.values import Env, plain, referred
 
 
 class Color(enum.Enum):

@@ -1,9 +1,8 @@
 """
-Does a value fit its annotation, and how does it look in a record?
+Shapes of values: which values fit one, and how they come back from a record.
 
-`shape_of` compiles an annotation once; the `Shape` then accepts values (when a resource is made) and revives them
-from plain data (when it is read back from a record). Resources and environment variables inside a value are ours to
-understand; everything else is left to msgspec.
+A `Shape` accepts values (when a resource is made) and revives them from plain data (when it is read back from a
+record). Resources and environment variables inside a value are ours to understand; everything else is left to msgspec.
 """
 
 from __future__ import annotations
@@ -12,27 +11,14 @@ import collections.abc
 import dataclasses
 import datetime
 import decimal
-import enum
-import types
 import typing
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import PurePath
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 import msgspec
 
-from pytest_alchemy.secret import Secret
-from pytest_alchemy.values import (
-    SCALARS,
-    Env,
-    Resolve,
-    is_special,
-    plain,
-    referred,
-    revive,
-    unescape,
-)
+from pytest_alchemy.values import SCALARS, Resolve, is_special, plain, revive, unescape
 
 # Types that a caller has to pass as such, although plain data could be converted to them.
 _EXACT = (
@@ -94,7 +80,7 @@ class Shape:
         return ()
 
 
-class _Instance(Shape):
+class Instance(Shape):
     """Exactly an instance of some classes (resources, `Env`, plain scalars)."""
 
     def __init__(self, kind: type, name: str | None = None) -> None:
@@ -111,7 +97,7 @@ class _Instance(Shape):
         return self.accept(data if type(data) in SCALARS else revive(data, resolve), path)
 
 
-class _Float(_Instance):
+class Float(Instance):
     """A float; an int will do."""
 
     def __init__(self) -> None:
@@ -121,7 +107,7 @@ class _Float(_Instance):
         return float(value) if type(value) is int else super().accept(value, path)
 
 
-class _Path(_Instance):
+class Path(Instance):
     """A `pathlib` path, recorded as text."""
 
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
@@ -130,7 +116,9 @@ class _Path(_Instance):
         return self.kind(data)
 
 
-class _Union(Shape):
+class Union(Shape):
+    """Any of some shapes."""
+
     def __init__(self, options: list[Shape], name: str) -> None:
         self.options, self.name = options, name
 
@@ -154,7 +142,7 @@ class _Union(Shape):
         raise deeper or Mismatch.of(path, self.name, value)
 
 
-class _Items(Shape):
+class Items(Shape):
     """A list, tuple or set whose items have one shape."""
 
     def __init__(
@@ -183,7 +171,7 @@ class _Items(Shape):
         return self.made(self.item.revive(x, f"{path}[{n}]", resolve) for n, x in enumerate(items))
 
 
-class _Tuple(Shape):
+class Tuple(Shape):
     """A tuple with a shape for each place."""
 
     def __init__(self, places: list[Shape], name: str) -> None:
@@ -209,7 +197,7 @@ class _Tuple(Shape):
             raise Mismatch.of(path, self.name, value)
 
 
-class _Mapping(Shape):
+class Mapping(Shape):
     """A dict with text keys (JSON has no other) and values of one shape."""
 
     def __init__(self, item: Shape, name: str) -> None:
@@ -219,7 +207,9 @@ class _Mapping(Shape):
         return (self.item,)
 
     def accept(self, value: Any, path: str) -> Any:
-        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        if not isinstance(value, collections.abc.Mapping) or not all(
+            isinstance(key, str) for key in value
+        ):
             raise Mismatch.of(path, self.name, value)
         return {key: self.item.accept(item, f"{path}[{key!r}]") for key, item in value.items()}
 
@@ -228,15 +218,15 @@ class _Mapping(Shape):
         return {k: self.item.revive(v, f"{path}[{k!r}]", resolve) for k, v in data.items()}
 
 
-class _Fields(Shape):
+class Fields(Shape):
     """
     A dataclass or a typed dict: named fields with a shape each.
 
-    The shapes are compiled when they are first needed, because a class may refer to itself.
+    The shapes are compiled by *shape_of* when they are first needed, because a class may refer to itself.
     """
 
-    def __init__(self, cls: type) -> None:
-        self.cls, self.name = cls, cls.__name__
+    def __init__(self, cls: type, shape_of: Callable[[Any], Shape]) -> None:
+        self.cls, self.name, self._shape_of = cls, cls.__name__, shape_of
         self.is_dict = typing.is_typeddict(cls)
         self._shapes: dict[str, Shape] | None = None
 
@@ -246,7 +236,7 @@ class _Fields(Shape):
             hints = typing.get_type_hints(self.cls)
             if not self.is_dict:
                 hints = {f.name: hints[f.name] for f in dataclasses.fields(self.cls)}
-            self._shapes = {name: shape_of(hint) for name, hint in hints.items()}
+            self._shapes = {name: self._shape_of(hint) for name, hint in hints.items()}
         return self._shapes
 
     def inside(self) -> Iterable[Shape]:
@@ -300,7 +290,7 @@ class _Fields(Shape):
         return made
 
 
-class _Literal(Shape):
+class Literal(Shape):
     """One of some values."""
 
     def __init__(self, values: tuple[Any, ...]) -> None:
@@ -320,7 +310,7 @@ class _Literal(Shape):
         raise Mismatch.of(path, expected, value)
 
 
-class _Enum(_Instance):
+class Enum(Instance):
     """A member of an enumeration, recorded as its value."""
 
     def revive(self, data: Any, path: str, resolve: Resolve) -> Any:
@@ -330,7 +320,7 @@ class _Enum(_Instance):
             raise Mismatch.of(path, f"a value of {self.name}", data) from None
 
 
-class _Codec(Shape):
+class Codec(Shape):
     """Anything else that msgspec knows how to check: dates, bytes, decimals, its own structs."""
 
     def __init__(self, annotation: Any) -> None:
@@ -351,109 +341,19 @@ class _Codec(Shape):
             raise _mismatch(error, path) from None
 
 
-def shape_of(annotation: Any) -> Shape:
-    """
-    Return the shape of *annotation*.
-
-    Raises:
-        TypeError: No value of that type can be recorded.
-    """
-    if annotation is Any or annotation is object:
-        return Shape()
-    if annotation is None or annotation is type(None):
-        return _Instance(type(None), "None")
-    annotation = _without_names(annotation)
-    origin = typing.get_origin(annotation)
-    if origin is typing.Union or origin is types.UnionType:
-        return _Union([shape_of(arg) for arg in typing.get_args(annotation)], _name(annotation))
-    if origin is typing.Literal:
-        return _Literal(typing.get_args(annotation))
-    if origin is not None and (container := _container(origin, annotation)):
-        return container
-    if isinstance(annotation, type):
-        return _shape_of_class(annotation)
-    return _codec(annotation)
-
-
 def takes(shape: Shape, kind: type) -> bool:
     """Tell whether a value of *shape* may have a *kind*, `Secret` or `Env`, anywhere in it."""
     waiting, seen = [shape], set()
     while waiting:
         each = waiting.pop()
-        if isinstance(each, _Instance) and each.kind is kind:
+        if isinstance(each, Instance) and each.kind is kind:
             return True
-        if isinstance(each, _Fields):
+        if isinstance(each, Fields):
             if each.cls in seen:  # it may refer to itself
                 continue
             seen.add(each.cls)
         waiting += each.inside()
     return False
-
-
-def _without_names(annotation: Any) -> Any:
-    """Return what an alias, a `typing.NewType` or a mere comment (``Annotated``) stands for."""
-    for name in ("__value__", "__supertype__"):
-        if hasattr(annotation, name):
-            return _without_names(getattr(annotation, name))
-    if typing.get_origin(annotation) is typing.Annotated:
-        inside, *notes = typing.get_args(annotation)
-        if not any(isinstance(note, msgspec.Meta) for note in notes):
-            return _without_names(inside)
-    return annotation
-
-
-def _container(origin: Any, annotation: Any) -> Shape | None:
-    args, name = typing.get_args(annotation), _name(annotation)
-    if not args and annotation != tuple[()]:
-        return _shape_of_class(origin)  # typing.List and the like
-    if origin is tuple and not (len(args) == 2 and args[1] is Ellipsis):
-        return _Tuple([shape_of(arg) for arg in args], name)
-    if origin in (
-        list,
-        collections.abc.Sequence,
-        collections.abc.Iterable,
-        collections.abc.Collection,
-    ):
-        return _Items(list, (list, tuple), shape_of(args[0]), name)
-    if origin is tuple:
-        return _Items(tuple, (tuple, list), shape_of(args[0]), name)
-    if origin in (set, frozenset, collections.abc.Set):
-        made = frozenset if origin is frozenset else set
-        return _Items(made, (set, frozenset), shape_of(args[0]), name)
-    if origin in (dict, collections.abc.Mapping, collections.abc.MutableMapping):
-        if args[0] is not str:
-            raise TypeError(f"{name}: keys of a recorded dict have to be str")
-        return _Mapping(shape_of(args[1]), name)
-    return None
-
-
-def _shape_of_class(annotation: type) -> Shape:
-    if annotation in (str, int, bool):
-        return _Instance(annotation)
-    if annotation is float:
-        return _Float()
-    if annotation in (list, tuple, set, frozenset):
-        takes = (list, tuple) if annotation in (list, tuple) else (set, frozenset)
-        return _Items(annotation, takes, Shape(), annotation.__name__)
-    if annotation is dict:
-        return _Mapping(Shape(), "dict")
-    if issubclass(annotation, PurePath):
-        return _Path(annotation)
-    if annotation is Env or annotation is Secret or hasattr(annotation, "__alchemy_ref__"):
-        return _Instance(annotation)
-    if dataclasses.is_dataclass(annotation) or typing.is_typeddict(annotation):
-        return _Fields(annotation)
-    if issubclass(annotation, enum.Enum):
-        msgspec.json.Decoder(annotation)  # values of some types could not be told apart
-        return _Enum(annotation)
-    return _codec(annotation)
-
-
-def _codec(annotation: Any) -> Shape:
-    if isinstance(msgspec.inspect.type_info(annotation), msgspec.inspect.CustomType):
-        raise TypeError(f"a value of type {_name(annotation)} cannot be recorded")
-    msgspec.json.Decoder(annotation)  # raises TypeError for what it cannot read back
-    return _Codec(annotation)
 
 
 def _author_dict(data: Any, name: str, path: str) -> dict[str, Any]:
@@ -470,18 +370,3 @@ def _mismatch(error: msgspec.ValidationError, path: str) -> Mismatch:
     if not reason.startswith("has to be"):
         reason = f"does not fit: {reason[0].lower()}{reason[1:]}"
     return Mismatch(path + where.rstrip("`"), reason)
-
-
-def _name(annotation: Any) -> str:
-    """Return how messages call *annotation*: classes without their modules."""
-    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Union or origin is types.UnionType:
-        return " | ".join(map(_name, args))
-    if isinstance(origin, type) and args:
-        return f"{origin.__name__}[{', '.join(map(_name, args))}]"
-    if isinstance(annotation, type):
-        return "None" if annotation is types.NoneType else annotation.__name__
-    return "..." if annotation is Ellipsis else str(annotation).replace("typing.", "")
-
-
-__all__ = ["SCALARS", "Env", "Mismatch", "Shape", "plain", "referred", "shape_of"]
