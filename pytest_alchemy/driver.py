@@ -178,19 +178,7 @@ class AsyncDriver:
         if here is None:
             raise NoEventLoopError
         if loop is not None and loop is not here and turns(loop):
-            future, _ = _submit(_awaited(hook), loop)
-            elsewhere = asyncio.wrap_future(future)
-            stopped = asyncio.create_task(_stop_of(loop))
-            try:
-                async with asyncio.timeout(_left(deadline)):
-                    await asyncio.wait((elsewhere, stopped), return_when=asyncio.FIRST_COMPLETED)
-                if not future.done():
-                    raise LoopStoppedError
-                return await elsewhere, loop
-            finally:
-                stopped.cancel()
-                future.cancel()  # at once: what is given to that loop next is to begin after this
-                elsewhere.cancel()
+            return await _result_on(loop, hook, deadline), loop
         thread: futures.Future[Any] | None = None
         if self.threads is not None and not inspect.iscoroutinefunction(function):
             run = contextvars.copy_context().run
@@ -342,6 +330,23 @@ def _outcome_on(loop: Loop, future: futures.Future[T], deadline: float | None) -
                 raise
         if not loop.is_running() and not future.done():
             raise LoopStoppedError
+
+
+async def _result_on(loop: Loop, hook: Hook, deadline: float | None) -> Any:
+    """Call *hook* on *loop*, another thread's, and return what it returned."""
+    future, _ = _submit(_awaited(hook), loop)
+    elsewhere = asyncio.wrap_future(future)
+    stopped = asyncio.create_task(_stop_of(loop))
+    try:
+        async with asyncio.timeout(_left(deadline)):
+            await asyncio.wait((elsewhere, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if not future.done():
+            raise LoopStoppedError
+        return await elsewhere
+    finally:
+        stopped.cancel()
+        future.cancel()  # at once: what is given to that loop next is to begin after this
+        elsewhere.cancel()
 
 
 async def _stop_of(loop: Loop) -> None:

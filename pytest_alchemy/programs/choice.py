@@ -82,19 +82,7 @@ def choose(
     given = command_line()
     given.agree("app", check_name("an application", app))
     strategy = _one_of("destroy_strategy", destroy_strategy, STRATEGIES)
-    fake = os.environ.get(FAKE_ACCOUNT) or None
-    settings = Settings(
-        app,
-        given.agree("stage", check_name("a stage", stage))
-        if stage is not UNSET
-        else default_stage(),
-        given.agree("profile", check_name("a profile", profile))
-        if profile is not UNSET
-        else default_profile(),
-        live=fake is None,
-        destroy=strategy or "sequential",
-        fake_account=os.path.abspath(fake) if fake else None,
-    )
+    settings = _settings(app, stage, profile, strategy or "sequential")
     mapping = None if stage_profile_mapping is None else check_mapping(stage_profile_mapping)
     if mapping is not None:
         names = {"stage": settings.stage, "profile": settings.profile}
@@ -152,15 +140,29 @@ def default_profile(otherwise: str | None = None) -> str:
     return check_name("a profile", given)
 
 
+def _settings(app: str, stage: Any, profile: Any, strategy: Strategy) -> Settings:
+    """Return the settings of a program that says this; of stage and profile those that hold if it does not."""
+    given = command_line()
+    fake = os.environ.get(FAKE_ACCOUNT) or None
+    return Settings(
+        app,
+        given.agree("stage", check_name("a stage", stage))
+        if stage is not UNSET
+        else default_stage(),
+        given.agree("profile", check_name("a profile", profile))
+        if profile is not UNSET
+        else default_profile(),
+        live=fake is None,
+        destroy=strategy,
+        fake_account=os.path.abspath(fake) if fake else None,
+    )
+
+
 def _phase(said: Phase | None, commanded: Phase | None) -> Phase:
     if commanded is None:
         return said or "up"
     # `up` is what a program says that means nothing special.
-    if said not in (
-        None,
-        "up",
-        commanded,
-    ):
+    if said not in (None, "up", commanded):
         raise ContradictionError("phase", commanded, str(said))
     return commanded
 
