@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from pytest_alchemy import clock
-from pytest_alchemy.cloudflare.fake.jail import Outcome, SqlError, Statement, split_statements
+from pytest_alchemy.cloudflare.fake.jail import Outcome, SqlError, Statement
 from pytest_alchemy.cloudflare.fake.product import InventoryItem, Product
 from pytest_alchemy.cloudflare.fake.routes import Call, Route
+from pytest_alchemy.cloudflare.fake.sqltext import split_statements
 from pytest_alchemy.cloudflare.fake.storage import Storage
 from pytest_alchemy.cloudflare.fake.wire import Page, Refusal, Reply, object_of, timestamp
 

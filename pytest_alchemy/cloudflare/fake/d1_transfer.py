@@ -9,9 +9,10 @@ from typing import Any
 from pytest_alchemy import clock
 from pytest_alchemy.cloudflare.fake.d1 import database_of, refuse_property, show_meta
 from pytest_alchemy.cloudflare.fake.d1_bookmarks import bookmark
-from pytest_alchemy.cloudflare.fake.jail import Jail, Outcome, SqlError, Statement, split_statements
+from pytest_alchemy.cloudflare.fake.jail import Jail, Outcome, SqlError, Statement
 from pytest_alchemy.cloudflare.fake.product import Product
 from pytest_alchemy.cloudflare.fake.routes import Call, Route
+from pytest_alchemy.cloudflare.fake.sqltext import split_statements
 from pytest_alchemy.cloudflare.fake.wire import (
     BASE_PATH,
     LIMIT_HEADERS,

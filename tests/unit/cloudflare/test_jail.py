@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_alchemy.cloudflare.fake.jail import Jail, SqlError, Statement, split_statements
+from pytest_alchemy.cloudflare.fake.jail import Jail, SqlError, Statement
+from pytest_alchemy.cloudflare.fake.sqltext import split_statements
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
