@@ -126,6 +126,12 @@ class Outcome(msgspec.Struct):
     failures: list[Failure] = []
     lost: list[DestroyError] = []
 
+    @property
+    def may_only_appear(self) -> bool:
+        """Whether nothing is left but what does not exist now, and may still appear."""
+        errors = (failure.error for failure in self.failures)
+        return not self.lost and all(isinstance(error, MayStillAppearError) for error in errors)
+
     def raise_failures(self, what: str) -> None:
         """
         Raise what failed.

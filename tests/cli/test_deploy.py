@@ -451,15 +451,15 @@ def test_a_program_that_cannot_run_is_told_in_a_sentence(
     assert "Traceback" not in result.stderr
 
 
-def interrupt(project: Project, **env: str) -> tuple[int, str]:
-    """Deploy, interrupt it where it hangs, and return how it ended."""
+def interrupt(project: Project, by: int = signal.SIGINT, **env: str) -> tuple[int, str]:
+    """Deploy, interrupt it *by* a signal where it hangs, and return how it ended."""
     process = project.start("deploy", "--stage=pr-7", env=env)
     give_up = clock.monotonic() + 60
     while not (project.path / "reached").exists():
         assert process.poll() is None, process.communicate()
         assert clock.monotonic() < give_up, "it did not come to where it hangs"
         disk.pause(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(by)
     _, error = process.communicate(timeout=60)
     return process.returncode, error
 
@@ -479,6 +479,22 @@ def test_an_interrupted_create_is_recorded_and_the_next_run_goes_on(project: Pro
     assert [thing["id"] for thing in state["stages"][0]["resources"]] == ["old", "a", "b"]
     assert again.returncode == 0
     assert project.left == ["a", "b"]
+
+
+def test_what_was_killed_in_a_create_inside_another_is_made_again_at_once(project: Project) -> None:
+    project.write('app.create(Pair("pair"))')
+    interrupt(project, signal.SIGKILL, HANG="right")
+    project.took()
+
+    result = project.deploy()
+
+    assert (result.stderr, result.returncode) == ("shop/pr-7: 1 made again\n", 0)
+    assert project.took() == [
+        "read right", "destroy left", "read left", "create left", "read right", "create right",
+    ]  # fmt: skip
+    assert project.left == ["left", "right"]
+    destroyed = project.run("destroy", "--stage=pr-7", "--force")
+    assert (destroyed.returncode, project.left) == (0, [])
 
 
 def test_an_interrupted_finalization_goes_on_in_the_next_run(project: Project) -> None:
