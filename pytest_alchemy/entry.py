@@ -119,6 +119,8 @@ class Entry(Turns):
             props = scope.root.sealer.unseal(intent.path, key, intent.props)
         entry.props = props
         entry.where, entry.test, entry.at = intent.where, intent.test, intent.at
+        if not settled:  # a clock that was ahead is not waited for
+            entry.at = min(intent.at, clock.now())
         entry.parent, entry.needs, entry.needed_by = scope.owner, (), None
         entry.loop = entry._own_scope = None
         resource._alchemy.owner = entry

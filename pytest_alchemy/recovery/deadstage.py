@@ -182,7 +182,7 @@ class DeadStage:
             book.connect()
         told = dict(zip(state.books, (book.things for book in self._books), strict=True))
         self._past.read(state.segments, told)
-        things.sort(key=lambda thing: (thing not in doubtful, thing.at, thing.seq))
+        things.sort(key=lambda thing: thing not in doubtful)
         return things, findings
 
     @property
