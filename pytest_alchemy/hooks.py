@@ -57,15 +57,15 @@ _INSIDE = frozenset({_call_inside.__code__, _await_inside.__code__})
 
 
 def runs_in_hook_of(entry: Entry) -> bool:
-    """Tell whether a hook of *entry* calls this and waits for it, or began this task or thread."""
-    if current.get() is entry:
-        return True
-    stack = list(_stack(sys._getframe(1)))
-    while stack:
-        if any(f.f_code in _INSIDE and f.f_locals["entry"] is entry for f in stack):
-            return True
-        stack = _waiting_for(stack)
-    return False
+    """Tell whether a hook of *entry* waits for this, from another thread as well, or began this task or thread."""
+    inside: set[object] = {current.get(), *_hooks_on(sys._getframe(1))}
+    known = 0
+    while entry not in inside and known < len(inside):
+        known = len(inside)
+        for frame in sys._current_frames().values():
+            if any(_awaited_in(each) in inside for each in _stack(frame)):
+                inside.update(_hooks_on(frame))
+    return entry in inside
 
 
 def _stack(frame: FrameType | None) -> Iterator[FrameType]:
@@ -74,16 +74,19 @@ def _stack(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def _waiting_for(stack: list[FrameType]) -> list[FrameType]:
-    """Return the stack of the thread that waits for a coroutine on *stack*; empty if none does."""
-    for frame in sys._current_frames().values():
-        waiting = list(_stack(frame))
-        for number, each in enumerate(waiting):
-            if each.f_code is wait_on.__code__:
-                awaited = getattr(each.f_locals["awaitable"], "cr_frame", None)
-                if awaited in stack:
-                    return waiting[number:]
-    return []
+def _hooks_on(frame: FrameType) -> Iterator[Entry]:
+    """Yield whose hooks are running on the stack that *frame* is the top of."""
+    for each in _stack(frame):
+        if each.f_code in _INSIDE:
+            yield each.f_locals["entry"]
+
+
+def _awaited_in(frame: FrameType) -> object:
+    """Return whose coroutine hook *frame*, blocking code, waits for while a loop runs it; else the frame itself."""
+    if frame.f_code is not wait_on.__code__:
+        return frame
+    hook = getattr(frame.f_locals["awaitable"], "cr_frame", None)
+    return hook.f_locals["entry"] if hook is not None and hook.f_code in _INSIDE else frame
 
 
 HOOK_CODE = frozenset({call_hook.__code__, _await_inside.__code__})

@@ -324,7 +324,21 @@ class Brood(Egg):
         await around(self).acreate(Cuckoo("bird"))
 
 
-@pytest.mark.parametrize("selfish", [Selfish, SelfishInATask, Egg, Chick, Cuckoo])
+class Swarm(Egg):
+    """Needs what is made on the background loop, and needs it again in a task of its own."""
+
+    def create(self) -> None:
+        here().act("create", self)
+        around(self).create(Hive("bird"))
+
+
+class Hive(Egg):
+    async def create(self) -> None:  # type: ignore[override]  # plain or async, as all hooks
+        here().act("create", self)
+        await asyncio.gather(around(self).acreate(Swarm("bird")))
+
+
+@pytest.mark.parametrize("selfish", [Selfish, SelfishInATask, Egg, Chick, Cuckoo, Swarm])
 def test_what_would_wait_for_its_own_create_is_told_so(
     hand: Hand, scope: Scope, world: World, selfish: type[Resource]
 ) -> None:
