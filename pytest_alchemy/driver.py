@@ -11,27 +11,24 @@ from __future__ import annotations
 import contextvars
 import inspect
 import sys
-import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from threading import Thread  # a test may replace that of the module
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pytest_alchemy import clock
-from pytest_alchemy.errors import BlockingCallError, LoopStoppedError, NoEventLoopError
+from pytest_alchemy.errors import BlockingCallError, NoEventLoopError
 from pytest_alchemy.late import Late, running_loop
+from pytest_alchemy.loops import Loop, background_loop, left, result_on, turns, wait_on
 from pytest_alchemy.tracebacks import are_noise
 
 if TYPE_CHECKING:
     import asyncio
     from concurrent import futures
-
-    Loop = asyncio.AbstractEventLoop
 else:
     asyncio = Late("asyncio")
     futures = Late("concurrent.futures")
-    Loop = Any
 
 __tracebackhide__ = are_noise
 
@@ -144,7 +141,7 @@ class BlockingDriver:
         return wait_on(result, loop, deadline)
 
     async def wait(self, future: futures.Future[None], deadline: float | None = None) -> None:
-        future.result(_left(deadline))
+        future.result(left(deadline))
 
     async def aside(
         self, blocking: Callable[[], T], undo: Callable[[T], object] | None = None
@@ -178,27 +175,27 @@ class AsyncDriver:
         if here is None:
             raise NoEventLoopError
         if loop is not None and loop is not here and turns(loop):
-            return await _result_on(loop, hook, deadline), loop
+            return await result_on(loop, _awaited(hook), deadline), loop
         thread: futures.Future[Any] | None = None
         if self.threads is not None and not inspect.iscoroutinefunction(function):
             run = contextvars.copy_context().run
             with suppress(RuntimeError):  # the system gives no more threads
                 thread = self.threads.submit(run, call_hook, hook, False)
         if thread is not None:
-            result = await asyncio.wait_for(asyncio.wrap_future(thread), _left(deadline))
+            result = await asyncio.wait_for(asyncio.wrap_future(thread), left(deadline))
         else:
             result = call_hook(hook, may_await=True)
         if result is None or not is_awaitable(result):
             return result, None
         if deadline is None:
             return await result, here
-        async with asyncio.timeout(_left(deadline)):  # unlike `wait_for` it makes no task
+        async with asyncio.timeout(left(deadline)):  # unlike `wait_for` it makes no task
             return await result, here
 
     async def wait(self, future: futures.Future[None], deadline: float | None = None) -> None:
         # Shielded: others wait for the same future, and one of them that is cancelled must not cancel it.
         shielded = asyncio.shield(asyncio.wrap_future(future))
-        await asyncio.wait_for(shielded, _left(deadline))
+        await asyncio.wait_for(shielded, left(deadline))
 
     async def aside(
         self, blocking: Callable[[], T], undo: Callable[[T], object] | None = None
@@ -243,58 +240,6 @@ def start_daemon(run: Callable[[], None]) -> None:
     Thread(target=run, name="alchemy-destroy", daemon=True).start()
 
 
-PROMPT = 0.5
-"""How long a background loop takes to begin a coroutine, in seconds; one that takes longer is blocked by another."""
-
-
-def background_loop() -> Loop:
-    """Return the loop on which coroutines of blocking code run: one per process, started when first needed."""
-    return _background.loop()
-
-
-def turns(loop: Loop) -> bool:
-    """Tell whether coroutines can still be run on *loop*."""
-    return loop.is_running() and loop not in _blocked
-
-
-_ours: set[Loop] = set()  # every background loop there ever was
-_blocked: set[Loop] = set()  # those that were found blocked; they are not used again
-
-
-class _Background:
-    """A loop in a daemon thread; a forked child gets its own, and what blocks it gets it for itself."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: Loop | None = None
-        self._thread: Thread | None = None
-        self._next: _Background | None = None
-
-    def loop(self) -> Loop:
-        with self._lock:
-            if (
-                self._loop is None
-                or self._loop in _blocked
-                or self._thread is None
-                or not self._thread.is_alive()
-            ):
-                self._loop = asyncio.new_event_loop()
-                _ours.add(self._loop)
-                self._thread = Thread(
-                    target=self._loop.run_forever, name="alchemy-loop", daemon=True
-                )
-                self._thread.start()
-            if threading.current_thread() is not self._thread:
-                return self._loop
-            # Blocking code called by a coroutine on this loop: waiting for the same loop would never end.
-            if self._next is None:
-                self._next = _Background()
-        return self._next.loop()
-
-
-_background = _Background()
-
-
 def call_hook(hook: Hook, may_await: bool) -> Any:
     """Call *hook*, which may return an awaitable for its caller's loop if *may_await*."""
     before = _async_hook.get()
@@ -312,117 +257,6 @@ def is_awaitable(result: Any) -> bool:
     return type(result) is CoroutineType or inspect.isawaitable(result)
 
 
-def _left(deadline: float | None) -> float | None:
-    """Return how many seconds are left, 0 if none; None if there is no limit."""
-    return None if deadline is None else max(0.0, deadline - clock.monotonic())
-
-
-def _outcome_on(loop: Loop, future: futures.Future[T], deadline: float | None) -> T:
-    """Wait for *future*, which runs on somebody else's *loop*, for as long as that runs."""
-    while True:
-        left = _left(deadline)
-        try:
-            return future.result(PROMPT if left is None else min(PROMPT, left))
-        except TimeoutError:
-            if future.done():
-                return future.result()
-            if left is not None and left <= PROMPT:
-                raise
-        if not loop.is_running() and not future.done():
-            raise LoopStoppedError
-
-
-async def _result_on(loop: Loop, hook: Hook, deadline: float | None) -> Any:
-    """Call *hook* on *loop*, another thread's, and return what it returned."""
-    future, _ = _submit(_awaited(hook), loop)
-    elsewhere = asyncio.wrap_future(future)
-    stopped = asyncio.create_task(_stop_of(loop))
-    try:
-        async with asyncio.timeout(_left(deadline)):
-            await asyncio.wait((elsewhere, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if not future.done():
-            raise LoopStoppedError
-        return await elsewhere
-    finally:
-        stopped.cancel()
-        future.cancel()  # at once: what is given to that loop next is to begin after this
-        elsewhere.cancel()
-
-
-async def _stop_of(loop: Loop) -> None:
-    """Wait until *loop*, another thread's, has stopped."""
-    while loop.is_running():  # nobody tells when it does
-        await asyncio.sleep(PROMPT)
-
-
 async def _awaited(hook: Hook) -> Any:
     result = call_hook(hook, may_await=True)
     return await result if is_awaitable(result) else result
-
-
-def wait_on(awaitable: Awaitable[T], loop: Loop, deadline: float | None) -> tuple[T, Loop]:
-    """
-    Run *awaitable* on *loop* and wait for its end; it is cancelled at the *deadline*, or by Ctrl-C here.
-
-    Returns:
-        What it returned, and the loop it ran on: another one if a coroutine that does not let go blocks this one.
-    """
-    while True:
-        future, withdraw = _submit(awaitable, loop)
-        try:
-            if loop not in _ours:
-                return _outcome_on(loop, future, deadline), loop
-            left = _left(deadline)
-            if left is not None and left <= PROMPT:
-                return future.result(left), loop
-            try:
-                return future.result(PROMPT), loop
-            except TimeoutError:
-                if future.done() or not withdraw():
-                    return future.result(_left(deadline)), loop
-        finally:
-            future.cancel()
-        _blocked.add(loop)
-        loop = background_loop()
-
-
-def _submit(awaitable: Awaitable[T], loop: Loop) -> tuple[futures.Future[T], Callable[[], object]]:
-    """
-    Run *awaitable* on *loop*, in a copy of this thread's context.
-
-    Unlike `asyncio.run_coroutine_threadsafe`, an exit raised in it goes to whoever waits, and does not end the loop.
-
-    Returns:
-        What becomes of it, and what takes it back, and tells whether it could: if it had not begun. Cancelling the
-        first cancels it.
-    """
-    future: futures.Future[T] = futures.Future()
-    task: list[asyncio.Task[None]] = []
-    chances = iter((True,))  # for whoever comes first: the loop, or who takes it back
-
-    def start() -> None:
-        if next(chances, False):
-            task.append(loop.create_task(_fill(future, awaitable)))
-
-    def cut_off(_: object) -> None:
-        if future.cancelled() and next(chances, False):  # it has not begun, and will not
-            if inspect.iscoroutine(awaitable):
-                awaitable.close()
-        elif future.cancelled() and not loop.is_closed():
-            loop.call_soon_threadsafe(lambda: [each.cancel() for each in task])
-
-    loop.call_soon_threadsafe(start, context=contextvars.copy_context())
-    future.add_done_callback(cut_off)
-    return future, lambda: next(chances, False)
-
-
-async def _fill(future: futures.Future[T], awaitable: Awaitable[T]) -> None:
-    """Give *future* what becomes of *awaitable*, unless it was cancelled."""
-    try:
-        result = await awaitable
-    except BaseException as error:
-        if future.set_running_or_notify_cancel():
-            future.set_exception(error)
-    else:
-        if future.set_running_or_notify_cancel():
-            future.set_result(result)

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from pytest_alchemy import clock, records
-from pytest_alchemy.driver import Loop
 from pytest_alchemy.kinds import Kind, kind_of
+from pytest_alchemy.loops import Loop
 from pytest_alchemy.names import resource_key
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.turns import Turns

@@ -9,7 +9,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from pytest_alchemy.ambient import current
-from pytest_alchemy.driver import call_hook, is_awaitable, wait_on
+from pytest_alchemy.driver import call_hook, is_awaitable
+from pytest_alchemy.loops import wait_on
 from pytest_alchemy.tracebacks import are_noise
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_alchemy import clock, records
 from pytest_alchemy.deferred import Call, Owned
-from pytest_alchemy.driver import BlockingDriver, Driver, turns
+from pytest_alchemy.driver import BlockingDriver, Driver
 from pytest_alchemy.entry import CREATED, CREATING, DESTROYED, FAILED, Entry
 from pytest_alchemy.errors import (
     JournalWriteError,
@@ -20,6 +20,7 @@ from pytest_alchemy.errors import (
 from pytest_alchemy.hooks import hook_of
 from pytest_alchemy.kinds import Kind
 from pytest_alchemy.late import running_loop
+from pytest_alchemy.loops import turns
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.retry import advise, is_taken
 from pytest_alchemy.secret import without_secrets

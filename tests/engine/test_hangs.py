@@ -61,7 +61,7 @@ class LoopStuck(AsyncStuck, kind="loopstuck"):
     params=[Stuck, AsyncStuck, HomeStuck, LoopStuck], ids=["plain", "async", "at-home", "loop"]
 )
 def stuck(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("pytest_alchemy.driver.PROMPT", 0.02)
+    monkeypatch.setattr("pytest_alchemy.loops.PROMPT", 0.02)
     monkeypatch.setattr("pytest_alchemy.teardown.GRACE", 0.05)
     monkeypatch.setattr("pytest_alchemy.timelimit._TICK", 0.02)
     over = threading.Event()
