@@ -129,8 +129,8 @@ def _card(entry: dict[str, Any], clean_up: str) -> str:
             f'<article class="card {what}">',
             f'<h3><span class="sign" aria-hidden="true">{SIGNS[what]}</span> <span class="state">{what}</span>',
             f"<bdi>{_text(entry['kind'])}</bdi> <bdi><strong>{_text(entry['id'])}</strong></bdi></h3>",
-            f'<p class="why"><bdi>{_text(entry["reason"] or words.MEANINGS[what])}</bdi></p>',
-            *([f"<p><bdi>{_text(entry['hint'])}</bdi></p>"] if entry["hint"] else []),
+            f'<p class="why"><bdi>{_sentence(entry["reason"] or words.MEANINGS[what])}</bdi></p>',
+            *([f"<p><bdi>{_sentence(entry['hint'])}</bdi></p>"] if entry["hint"] else []),
             "<dl>",
             *(f"<dt>{term}</dt><dd><bdi>{_text(text)}</bdi></dd>" for term, text in rows if text),
             "</dl>",
@@ -167,6 +167,8 @@ def _data(document: dict[str, Any]) -> str:
             return round(datetime.fromisoformat(value).timestamp() * 1000, 1) if value else 0
         if column == "errors":
             return [number(error) for error in value]
+        if column in ("reason", "hint"):
+            value = " ".join(value.split())
         return value if column == "line" else number(value)
 
     rows = [[cell(name, entry[name]) for name in _COLUMNS] for entry in document["facts"]]
@@ -183,6 +185,11 @@ def _data(document: dict[str, Any]) -> str:
 
 def _text(text: str) -> str:
     return html.escape(one_line(text))
+
+
+def _sentence(text: str) -> str:
+    # Errors of ours have several lines.
+    return _text(" ".join(text.split()))
 
 
 def _hash(text: str) -> str:

@@ -201,6 +201,15 @@ def test_whatever_a_text_holds_every_form_is_well_formed(text: str, what: Any) -
     page.encode("utf-8", "strict")
 
 
+def test_a_page_tells_a_reason_of_several_lines_as_one_sentence(book: FactBook) -> None:
+    book.add(fact(reason="No server.\nStart one.", hint="It stays.\nLook at it."))
+
+    page = as_html(as_document(book, ORIGIN))
+
+    assert page.count("No server. Start one.") == page.count("It stays. Look at it.") == 2
+    assert r"\n" not in page.partition("<main")[2].partition("<script")[0]
+
+
 # -- JUnit ---------------------------------------------------------------------------------------------------------
 
 
