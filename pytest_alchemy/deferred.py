@@ -121,7 +121,8 @@ class Call(Turns):
 
     def facts(self) -> dict[str, Any]:
         """Return what a report says of it."""
-        return facts_of(self, "deferred", self.title.removeprefix("deferred "), "")
+        call = self.title.removeprefix("deferred ")
+        return {**facts_of(self, "deferred", call, ""), "name": call}
 
     def line(self) -> records.Deferred:
         """Return the record of it; without a module if no other process can make the call."""

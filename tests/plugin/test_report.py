@@ -228,6 +228,19 @@ def test_what_wide_scopes_and_deferred_calls_leave_is_told(
     assert world.left == ["app", "inner", "module", "stage"]
 
 
+def test_a_sweep_after_the_run_tells_of_a_deferred_call_as_the_run_did(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile("def test_one(alchemy_scope): alchemy_scope.defer(lambda: 1 / 0)")
+    world.run_apart("--alchemy-report=out")
+
+    swept = pytester.run(sys.executable, "-m", "pytest_alchemy", "sweep", "--yes")
+
+    [fact] = json.loads((pytester.path / "out" / "leaks.json").read_text())["facts"]
+    assert (fact["what"], fact["name"]) == ("unrecoverable", "test_one.<locals>.<lambda>()")
+    assert (swept.ret, swept.outlines[-1]) == (0, "1 forgotten")
+
+
 def test_workers_tell_as_one(pytester: pytest.Pytester, world: World) -> None:
     pytester.makepyfile(
         test_many="""

@@ -112,11 +112,7 @@ def test_the_other_sorts_are_told_alike(book: FactBook) -> None:
 
 
 def test_a_deferred_call_has_no_name_besides_itself(book: FactBook) -> None:
-    book.add(
-        fact(
-            kind="deferred", id="delete_bucket('b')", name="deferred delete_bucket('b')", scope="s"
-        )
-    )
+    book.add(fact(kind="deferred", id="delete_bucket('b')", name="delete_bucket('b')", scope="s"))
 
     assert lines(book)[1][0] == "LEAKED deferred delete_bucket('b') in s"
 
