@@ -20,7 +20,7 @@ from pytest_alchemy.driver import (
     run_blocking,
     start_daemon,
 )
-from pytest_alchemy.entry import DESTROYED
+from pytest_alchemy.entry import DESTROYED, FAILED
 from pytest_alchemy.errors import (
     BlockedError,
     CryptographyMissingError,
@@ -296,12 +296,15 @@ class Teardown:
         if isinstance(error, _FINAL) or not isinstance(error, Exception):
             return None
         advice = advise(error, now=clock.now())
+        # A server that was not there for the create either may be down for good, and for every test.
+        down = thing.status is FAILED and isinstance(error, ConnectionRefusedError)
+        patient = advice.answered and not down
         tries = attempt + self.tried.get(thing, 0)
-        if not advice.again or (tries >= TRIES and not advice.answered):
+        if not advice.again or (tries >= TRIES and not patient):
             return None
         wait = advice.wait
         if wait is None:
-            wait = backoff(attempt) if advice.answered else backoff(attempt, base=FIRST_WAIT)
+            wait = backoff(attempt) if patient else backoff(attempt, base=FIRST_WAIT)
         if advice.throttled:
             thing.scope.root.pauses.extend(thing.provider(), wait)
         return wait

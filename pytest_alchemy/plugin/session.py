@@ -15,7 +15,7 @@ from pytest_alchemy import clock, forks, records
 from pytest_alchemy.ambient import current
 from pytest_alchemy.deferred import Owned
 from pytest_alchemy.driver import BlockingDriver, run_blocking
-from pytest_alchemy.entry import Entry
+from pytest_alchemy.entry import Entry, Status
 from pytest_alchemy.errors import MayStillAppearError, OtherWorldError
 from pytest_alchemy.physicalnames import Run, new_run
 from pytest_alchemy.report.book import FactBook
@@ -49,6 +49,9 @@ LIFETIME = 24 * 3600.0
 
 HASTE = 4.0
 """How long all teardown may take after an interrupt, in seconds: xdist and CI kill soon after that."""
+
+MAY_NOT_EXIST = "Its create failed as well: perhaps it never existed."
+"""Said of what is left although it was never reported as made, where a server is down, say."""
 
 FAILED = pytest.StashKey[bool]()
 Node = pytest.Item | pytest.Collector
@@ -348,7 +351,9 @@ class Session:
         self._counted = (created, destroyed, retried)
 
     def _failed(self, what: What, failure: Failure) -> Fact:
-        return self._fact(what, failure.owned, failure.reason, errors=failure.errors)
+        owned = failure.owned
+        hint = MAY_NOT_EXIST if isinstance(owned, Entry) and owned.status is Status.FAILED else ""
+        return self._fact(what, owned, failure.reason, errors=failure.errors, hint=hint)
 
     def _fact(self, what: What, owned: Owned, reason: str, **more: Any) -> Fact:
         past = self._history.of(owned) if self._history else {}

@@ -228,6 +228,33 @@ def test_what_wide_scopes_and_deferred_calls_leave_is_told(
     assert world.left == ["app", "inner", "module", "stage"]
 
 
+def test_where_nothing_can_be_made_a_leak_says_that_it_may_not_exist(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        test_down="""
+        from kinds import Note
+
+        class Row(Note):
+            def create(self):
+                raise ConnectionRefusedError("the server is down")
+
+            destroy = create
+
+        def test_one(alchemy_scope):
+            alchemy_scope.create(Row("a"))
+        """
+    )
+
+    result = world.run()
+
+    assert section(result)[0].startswith("0 created, 0 destroyed, 1 LEAKED (")
+    assert section(result)[3:5] == [
+        "       ConnectionRefusedError: the server is down (tried 3 times)",
+        "       Its create failed as well: perhaps it never existed.",
+    ]
+
+
 def test_a_sweep_after_the_run_tells_of_a_deferred_call_as_the_run_did(
     pytester: pytest.Pytester, world: World
 ) -> None:
