@@ -1,12 +1,22 @@
-"""Names that people give: which ones are accepted, and the keys and folders made from them."""
+"""Names that people give: which ones are accepted, and the keys, folders, words and digests made from them."""
 
 from __future__ import annotations
 
-from .base36 import digest
+from hashlib import blake2b
+
 from .errors import InvalidNameError, ResourceDefinitionError
 
 LONGEST = 100
 """Longest application, stage or scope name, in characters."""
+
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+TO_DIGIT = bytes(ord(DIGITS[byte % 36]) for byte in range(256))
+"""
+Turns bytes into digits, as a table for `bytes.translate`.
+
+256 is no multiple of 36, which costs no more than a three-hundredth of a bit per character.
+"""
 
 _READABLE = bytes(ord(chr(b).lower()) if b < 128 and chr(b).isalnum() else 32 for b in range(256))
 
@@ -102,3 +112,18 @@ def folder_name(name: str) -> str:
 def words(text: str) -> list[str]:
     """Return the runs of ASCII letters and digits in *text*, in lower case."""
     return text.encode("ascii", "replace").translate(_READABLE).decode("ascii").split()
+
+
+def digest(*parts: str, length: int = 14) -> str:
+    """Return a digest of *parts*, no two lists of which read the same, in *length* characters."""
+    return hash_of(measured(*parts), length).digest().translate(TO_DIGIT).decode("ascii")
+
+
+def measured(*parts: str) -> str:
+    """Return *parts* as one text, which no other parts give."""
+    return "".join([f"{len(part)}:{part}" for part in parts])
+
+
+def hash_of(text: str, length: int = 14) -> blake2b:
+    """Return what has digested *text*, and may digest more, to *length* bytes."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=length)

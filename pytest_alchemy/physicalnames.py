@@ -24,8 +24,7 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from . import clock
-from .base36 import DIGITS, TO_DIGIT, digest, hash_of, is_base36, measured
-from .names import words
+from .names import DIGITS, TO_DIGIT, digest, hash_of, measured, words
 
 _PAIRS = tuple(first + second for first in DIGITS for second in DIGITS)
 
@@ -119,7 +118,7 @@ class Run:
     expires: float
 
     def __post_init__(self) -> None:
-        if len(self.id) != 8 or not is_base36(self.id):
+        if len(self.id) != 8 or not _is_base36(self.id):
             raise ValueError(
                 f"Run: {self.id!r} is not 8 digits and lower-case letters. Use new_run()."
             )
@@ -301,7 +300,7 @@ def parse(name: str) -> Identity | None:
     if fields is None:
         return None
     layout, run, tail = fields
-    if not is_base36(run + tail) or _checked(name[: -layout.check], layout.check) != name:
+    if not _is_base36(run + tail) or _checked(name[: -layout.check], layout.check) != name:
         return None
     return Identity(
         app=tail[: layout.app],
@@ -384,3 +383,7 @@ def _checked(text: str, check: int) -> str:
     """Return *text* with its check of 2 or 4 characters behind it."""
     rest, last = divmod(crc32(text.encode("utf-8", "surrogatepass")), 1296)
     return text + _PAIRS[last] if check == 2 else f"{text}{_PAIRS[rest % 1296]}{_PAIRS[last]}"
+
+
+def _is_base36(text: str) -> bool:
+    return text.isascii() and text.isalnum() and text == text.lower()
