@@ -121,6 +121,8 @@ async def create(
         return None
     try:
         try:
+            if scope.recorded.wishes.may_act:  # its predecessor is gone, and left what it had made
+                await clear_inside(scope, entry, driver, made_again=True)
             there = await _look(scope, entry, driver)
             if old is None:
                 scope.recorded.note(Step.ADOPT if there else Step.CREATE, entry)

@@ -497,6 +497,39 @@ def test_what_was_killed_in_a_create_inside_another_is_made_again_at_once(projec
     assert (destroyed.returncode, project.left) == (0, [])
 
 
+WHOLE = """
+
+class Whole(Resource):
+    parts: list[str]
+
+    def create(self):
+        for part in self.parts:
+            self.scope.create(Fixed(part))
+
+    def destroy(self): ...
+"""
+
+
+def test_what_is_left_of_the_parts_of_what_is_gone_is_none_of_what_is_made_in_its_place(
+    project: Project,
+) -> None:
+    with (project.path / "kinds.py").open("a") as kinds:
+        kinds.write(WHOLE)
+    again = ["from kinds import Whole", 'app.create(Whole("whole", parts=["new"]))']
+    project.write(again[0], 'app.create(Whole("whole", parts=["first", "second"]))')
+    project.deploy()
+    project.write('app.create(Fixed("other"))')
+    interrupt(project, signal.SIGKILL, HANG_AT_END="second")
+    assert project.left == ["first", "other", "second"]
+    project.write(*again, 'app.create(Fixed("last"))')
+    (project.path / "reached").unlink()
+    interrupt(project, signal.SIGKILL, HANG="last")
+
+    result = project.deploy()
+
+    assert (result.returncode, project.left) == (0, ["last", "new"])
+
+
 def test_an_interrupted_finalization_goes_on_in_the_next_run(project: Project) -> None:
     project.write('app.create(Fixed("a"))', 'app.create(Fixed("b"))', 'app.create(Fixed("c"))')
     project.deploy()
