@@ -667,11 +667,18 @@ def test_the_version_is_that_of_the_package() -> None:
     assert result.output == f"alchemy, version {version('pytest-alchemy')}\n"
 
 
-def test_a_verb_that_is_not_there_is_refused() -> None:
-    result = CliRunner().invoke(main, ["sweeep"])
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("sweeep", "No such command 'sweeep'. Did you mean 'sweep'?\n"),
+        ("bury", "No such command 'bury'.\n"),
+    ],
+)
+def test_a_verb_that_is_not_there_is_refused(verb: str, said: str) -> None:
+    result = CliRunner().invoke(main, [verb])
 
     assert result.exit_code == 2
-    assert "No such command 'sweeep'" in result.stderr
+    assert result.stderr.endswith(said)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["sweep", "--help"]])
