@@ -84,7 +84,8 @@ async def remake(
     """Create again, under the same record and name, what may exist in part."""
     older = scope.recorded.older(entry)
     scope.recorded.shield(older)  # for as long as what replaces it does not exist
-    await clear_inside(scope, entry, driver, made_again=True)
+    same = entry.props == Entry.props_of(resource)  # so it makes inside itself what it made before
+    await clear_inside(scope, entry, driver, made_again=same)
     in_doubt = not entry.settled
     entry.settled = True  # what may still appear is made again under the name of its record
     await lifecycle.unmake(entry, driver)
@@ -122,7 +123,7 @@ async def create(
     try:
         try:
             if scope.recorded.wishes.may_act:  # its predecessor is gone, and left what it had made
-                await clear_inside(scope, entry, driver, made_again=True)
+                await clear_inside(scope, entry, driver)
             there = await _look(scope, entry, driver)
             if old is None:
                 scope.recorded.note(Step.ADOPT if there else Step.CREATE, entry)

@@ -530,6 +530,21 @@ def test_what_is_left_of_the_parts_of_what_is_gone_is_none_of_what_is_made_in_it
     assert (result.returncode, project.left) == (0, ["last", "new"])
 
 
+def test_what_may_still_appear_inside_what_makes_other_parts_now_is_waited_for(
+    project: Project,
+) -> None:
+    with (project.path / "kinds.py").open("a") as kinds:
+        kinds.write(WHOLE)
+    project.write("from kinds import Whole", 'app.create(Whole("whole", parts=["first"]))')
+    interrupt(project, signal.SIGKILL, HANG="first")
+    project.write("from kinds import Whole", 'app.create(Whole("whole", parts=["second"]))')
+
+    result = project.deploy()
+
+    assert "Fixed 'first' could not be destroyed: MayStillAppearError" in result.stderr
+    assert (result.returncode, project.left) == (1, [])
+
+
 def test_an_interrupted_finalization_goes_on_in_the_next_run(project: Project) -> None:
     project.write('app.create(Fixed("a"))', 'app.create(Fixed("b"))', 'app.create(Fixed("c"))')
     project.deploy()
