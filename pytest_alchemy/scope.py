@@ -28,11 +28,12 @@ from pytest_alchemy.driver import (
 from pytest_alchemy.entry import CREATED, DESTROYED, Entry
 from pytest_alchemy.errors import BlockedError, NotOwnedError, ScopeClosedError
 from pytest_alchemy.names import check_name
+from pytest_alchemy.outcome import Outcome
 from pytest_alchemy.physicalnames import NameRule, physical_name
 from pytest_alchemy.resource import Resource, use_current_scope
 from pytest_alchemy.settings import Phase, Settings, Strategy
 from pytest_alchemy.stage import Stage
-from pytest_alchemy.teardown import Outcome, Teardown
+from pytest_alchemy.teardown import Teardown
 from pytest_alchemy.tracebacks import are_noise
 from pytest_alchemy.values import shown_as
 

@@ -17,6 +17,7 @@ from pytest_alchemy.deferred import Owned
 from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Entry, Status
 from pytest_alchemy.errors import MayStillAppearError, OtherWorldError
+from pytest_alchemy.outcome import Failure, Outcome
 from pytest_alchemy.physicalnames import Run, new_run
 from pytest_alchemy.report.book import FactBook
 from pytest_alchemy.report.facts import Fact
@@ -27,7 +28,6 @@ from pytest_alchemy.shared import SharedScope
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.board import Board
 from pytest_alchemy.state.keys import remember
-from pytest_alchemy.teardown import Failure, Outcome
 from pytest_alchemy.tracebacks import are_noise
 
 from .history import History

@@ -13,8 +13,9 @@ from pytest_alchemy import clock
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import AsyncDriver, BlockingDriver, run_blocking
 from pytest_alchemy.errors import AlchemyError
+from pytest_alchemy.outcome import Failure, Outcome
 from pytest_alchemy.retry import advise
-from pytest_alchemy.teardown import Failure, Outcome, Teardown
+from pytest_alchemy.teardown import Teardown
 from pytest_alchemy.tracebacks import are_noise
 
 from .asynctests import ANYIO, TEST_SCOPE, body_of, companion_of, guarded, is_coroutine_test

@@ -9,11 +9,11 @@ from typing import Any
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import Driver
 from pytest_alchemy.errors import StageGivenUpError
+from pytest_alchemy.outcome import Outcome
 from pytest_alchemy.programs.lasting import LastingScope
 from pytest_alchemy.programs.recorded import Planned, Recorded
 from pytest_alchemy.settings import Strategy
 from pytest_alchemy.stage import Stage
-from pytest_alchemy.teardown import Outcome
 
 
 class Application(LastingScope):

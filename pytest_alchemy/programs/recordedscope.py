@@ -22,13 +22,14 @@ from pytest_alchemy.errors import (
 )
 from pytest_alchemy.lifecycle import check_world, summary
 from pytest_alchemy.loading import load_function
+from pytest_alchemy.outcome import Outcome
 from pytest_alchemy.plan import Step
 from pytest_alchemy.programs.recorded import LastingEntry, Recorded, own_part
 from pytest_alchemy.records import Created, Deferred, Live, ProfileChanged
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import OWN_PART, Scope
 from pytest_alchemy.settings import Strategy
-from pytest_alchemy.teardown import Outcome, Teardown
+from pytest_alchemy.teardown import Teardown
 
 
 class RecordedScope(Scope):

@@ -23,6 +23,7 @@ from pytest_alchemy.errors import (
     StateForeignError,
 )
 from pytest_alchemy.lifecycle import summary
+from pytest_alchemy.outcome import Failure
 from pytest_alchemy.physicalnames import Run
 from pytest_alchemy.programs.choice import user_stage
 from pytest_alchemy.records import Deferred, Destroyed, Destroying, Live, Record, StageOpened
@@ -40,7 +41,7 @@ from pytest_alchemy.state.locks import Holder, StageLock
 from pytest_alchemy.state.runpauses import PAUSE
 from pytest_alchemy.state.stagestate import Book, StageState, load_stage, publish
 from pytest_alchemy.store import Segment
-from pytest_alchemy.teardown import Failure, Teardown
+from pytest_alchemy.teardown import Teardown
 
 LOOK_AGAIN = 0.25
 """How long to wait before looking again for what may still appear, in seconds."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_alchemy import Resource, output
+from pytest_alchemy.outcome import Outcome
 from pytest_alchemy.physicalnames import new_run
 from pytest_alchemy.records import Deferred, Intent
 from pytest_alchemy.recovery.deadstage import DeadStage, lock_of
@@ -20,7 +21,6 @@ from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.keys import user_key
 from pytest_alchemy.state.stagefiles import StageFiles
 from pytest_alchemy.state.stagestate import load_stage
-from pytest_alchemy.teardown import Outcome
 from tests.unit.support.scopes import AsyncHand, BlockingHand, Hand
 
 

@@ -21,10 +21,10 @@ from pytest_alchemy.cloudflare import D1Database, FakeAccount, KVNamespace
 from pytest_alchemy.cloudflare.account import account_for
 from pytest_alchemy.cloudflare.fake.wire import Request, Response
 from pytest_alchemy.errors import BlockedError, DestroyError
+from pytest_alchemy.outcome import Outcome
 from pytest_alchemy.pauses import Pauses
 from pytest_alchemy.settings import Settings, Strategy
 from pytest_alchemy.state.runpauses import RunPauses
-from pytest_alchemy.teardown import Outcome
 from tests.unit.state.samples import REPOSITORY
 from tests.unit.support.scopes import Hand, new_scope, new_stage
 

@@ -17,9 +17,10 @@ import pytest
 from pytest_alchemy import Resource, output
 from pytest_alchemy.driver import BLOCKING, AsyncDriver, run_blocking, start_daemon
 from pytest_alchemy.errors import BlockedError, DestroyError
+from pytest_alchemy.outcome import Outcome
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.settings import STRATEGIES, Settings, Strategy
-from pytest_alchemy.teardown import Outcome, Teardown
+from pytest_alchemy.teardown import Teardown
 from tests.unit.support.scopes import Hand, new_scope, new_stage
 from tests.unit.support.world import AsyncThing, Broken, Thing, World
 from tests.unit.support.world import world as here

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from pytest_alchemy.entry import Entry
+from pytest_alchemy.outcome import Outcome
 from pytest_alchemy.physicalnames import new_run
 from pytest_alchemy.records import Record, StageOpened
 from pytest_alchemy.resource import Resource
@@ -15,7 +16,6 @@ from pytest_alchemy.settings import Settings, Strategy
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.memory import MemoryJournal
 from pytest_alchemy.store import Journal
-from pytest_alchemy.teardown import Outcome
 
 R = TypeVar("R", bound=Resource)
 
