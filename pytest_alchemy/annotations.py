@@ -115,6 +115,8 @@ def _name(annotation: Any) -> str:
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Union or origin is types.UnionType:
         return " | ".join(map(_name, args))
+    if origin is typing.Literal:
+        return " | ".join(map(repr, args))
     if isinstance(origin, type) and args:
         return f"{origin.__name__}[{', '.join(map(_name, args))}]"
     if isinstance(annotation, type):

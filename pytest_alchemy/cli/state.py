@@ -149,6 +149,8 @@ def check(stage: str | None, app: str | None, root: Path | None, as_json: bool) 
     else:
         _print(line for each in checked for line in _difference(each))
         said = ", ".join(f"{number} {verdict}" for verdict, number in verdicts.items())
+        blind = sorted({each.facts["kind"] for each in checked if each.verdict == "unchecked"})
+        said += f" (no read: {', '.join(blind)})" if blind else ""
         say(f"{title_of(found)}: {said or 'nothing is recorded'}")
     sys.exit(code)
 

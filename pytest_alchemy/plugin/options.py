@@ -292,7 +292,8 @@ def _given(config: pytest.Config, option: Option) -> tuple[str, Any]:
         return source, config.getini(option.name)
     except (ValueError, TypeError, pytest.UsageError) as error:
         # pytest 8 raises ValueError and pytest 9 UsageError, neither of which names the option in every case.
-        raise pytest.UsageError(f"{source}: {error}") from None
+        valid = ". Write true or false" if option.kind == "switch" else ""
+        raise pytest.UsageError(f"{source}: {error}{valid}") from None
 
 
 def _switch(config: pytest.Config, name: str) -> bool:

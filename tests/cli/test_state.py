@@ -226,7 +226,7 @@ def test_a_clean_check_ends_with_0(graveyard: Graveyard, stage: Path) -> None:
     result = alchemy(graveyard, "state", "check")
 
     assert result.exit_code == 0
-    assert result.output == "shop/prod: 2 same, 1 unchecked\n"
+    assert result.output == "shop/prod: 2 same, 1 unchecked (no read: Blind)\n"
     assert graveyard.snapshot() == before
 
 

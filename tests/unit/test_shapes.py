@@ -246,6 +246,7 @@ MISFITS: list[tuple[Any, Any, str, str]] = [
     (Color, "red", "", "has to be Color, not str ('red')"),
     (Literal["a", "b"], "c", "", "has to be 'a' or 'b', not str ('c')"),
     (Literal[1], True, "", "has to be 1, not bool (True)"),
+    (Literal["eu", "us"] | None, "x", "", "has to be 'eu' | 'us' | None, not str ('x')"),
     (datetime.datetime, "2024-05-17", "", "has to be datetime, not str"),
     (Part, {"name": "x"}, "", "has to be Part, not dict ({'name': 'x'})"),
     (Part, Part(3), ".name", "has to be str, not int (3)"),  # type: ignore[arg-type]  # wrong on purpose
