@@ -6,6 +6,7 @@ import contextvars
 import queue
 from collections.abc import Coroutine, Mapping, Sequence
 from operator import attrgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_alchemy import clock, retry
@@ -97,18 +98,21 @@ class Teardown:
         driver: How hooks are called.
         timeout: Longest time for all of it, in seconds; None to go on for as long as something is destroyed every
             `PATIENCE` seconds.
-
-    Attributes:
         tried: How often an earlier pass tried what; each of them gets one more try at least.
     """
 
-    tried: Mapping[Owned, int] = {}
-
-    def __init__(self, things: Sequence[Owned], driver: Driver, timeout: float | None) -> None:
+    def __init__(
+        self,
+        things: Sequence[Owned],
+        driver: Driver,
+        timeout: float | None,
+        tried: Mapping[Owned, int] = MappingProxyType({}),
+    ) -> None:
         self._order = DestroyOrder(things)
         self._things = things
         self._driver = driver
         self._timeout = timeout
+        self._tried = tried
         self._started = clock.monotonic()
         self._deadline = self._started + (PATIENCE if timeout is None else timeout)
         self._tell_at = self._started + TELL_AFTER
@@ -236,7 +240,7 @@ class Teardown:
         # A server that was not there for the create either may be down for good, and for every test.
         down = thing.status is FAILED and isinstance(error, ConnectionRefusedError)
         patient = advice.answered and not down
-        tries = attempt + self.tried.get(thing, 0)
+        tries = attempt + self._tried.get(thing, 0)
         if not advice.again or (tries >= TRIES and not patient):
             return None
         wait = advice.wait

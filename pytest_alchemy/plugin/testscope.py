@@ -121,8 +121,8 @@ class TestScope:
     async def _try_again(self, timeout: float | None, strategy: Strategy | None = None) -> Outcome:
         """Destroy what could not be destroyed in the test's loop, with one more try for what failed there."""
         tried = {owned: failure for owned, failure in self._in_loop.items() if failure.error}
-        teardown = Teardown(self.scope.to_destroy(), BlockingDriver(), timeout)
-        teardown.tried = {owned: failure.attempts for owned, failure in tried.items()}
+        attempts = {owned: failure.attempts for owned, failure in tried.items()}
+        teardown = Teardown(self.scope.to_destroy(), BlockingDriver(), timeout, attempts)
         outcome = await teardown.run(strategy or self.scope.destroy_strategy)
         for failure in outcome.failures:
             if failure.error and (earlier := tried.get(failure.owned)):
