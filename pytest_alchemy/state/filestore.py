@@ -100,11 +100,10 @@ class FileStore:
             StateFolderError: It cannot be written.
         """
         with self._guard:
-            path = self._file(FENCE)
-            fence = 1 + self._fence()
-            replace_file(path, b"%d %b\n" % (fence, clock.token(16).encode()))
-            self._lock, self._lease = lock, Lease(fence)
-            return self._lease
+            lease = Lease(1 + self._fence())
+            self._mark(lease)
+            self._lock, self._lease = lock, lease
+            return lease
 
     def renew(self, lease: Lease) -> None:
         with self._guard:
@@ -118,7 +117,8 @@ class FileStore:
             lock.release()
 
     def epoch(self) -> str:
-        return f"{self._fence()} {' '.join(self._journals())}"
+        marked = read_file(self._file(FENCE)) or b""
+        return f"{marked.decode(errors='replace')} {' '.join(self._journals())}"
 
     # Documents.
 
@@ -195,6 +195,8 @@ class FileStore:
     def discard(self, lease: Lease, segments: Iterable[Segment]) -> None:
         with self._guard:
             self._check(lease)
+            # The names of the journals alone would not tell: there may be none, then one, and none again.
+            self._mark(lease)
             for segment in segments:
                 self._discard(segment)
             with suppress(FileNotFoundError):
@@ -273,6 +275,11 @@ class FileStore:
         if found is None:
             raise StateFileError(self._file(FENCE), "it holds no number of a lease")
         return int(found[1])
+
+    def _mark(self, lease: Lease) -> None:
+        """Write the number of *lease* down, with a text that is another one each time."""
+        path = self._file(FENCE)
+        replace_file(path, b"%d %b\n" % (lease.fence, clock.token(16).encode()))
 
     def _journals(self) -> list[str]:
         return journals_in(self._file(JOURNALS))

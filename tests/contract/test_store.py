@@ -464,6 +464,19 @@ def test_the_epoch_changes_with_each_owner_and_each_discard(connect: Connect) ->
     assert len(set(epochs)) == 4
 
 
+def test_the_epoch_is_another_one_after_what_was_appended_is_discarded(connect: Connect) -> None:
+    store = connect()
+    lease = opened(store, intent(1))
+    store.discard(lease, store.segments())
+    before = connect().epoch()
+
+    store.append(lease, [Destroyed(1)])
+    store.discard(lease, store.segments())
+
+    assert connect().segments() == []
+    assert connect().epoch() != before
+
+
 def test_reading_does_not_change_the_epoch(connect: Connect) -> None:
     store = connect()
     lease = opened(store, intent(1))
