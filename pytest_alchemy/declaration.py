@@ -166,7 +166,7 @@ async def _same(existing: Entry, resource: Resource, driver: Driver) -> Resource
     """Return the instance that exists, changed if *resource* differs from it."""
     changed = _changed(existing, resource)
     check_profile_stays(existing, resource)
-    if changed and "update" in existing.kind.hooks:
+    if (changed or existing.half_changed) and "update" in existing.kind.hooks:
         return await update(existing, resource, driver)
     if changed:
         raise ChangedWithinRunError(

@@ -49,12 +49,14 @@ class Entry(Turns):
         recorded: True if the journal names it; what dies with this process is not recorded.
         settled: False if a create was cut off, so that the provider may still finish it.
         failed_inside: True once the create of something inside it failed.
+        half_changed: True while an update of it has not reported back.
         needed_by: What depends on it and still exists.
     """
 
     __slots__ = (
-        "_own_scope", "at", "failed_inside", "id", "key", "kind", "loop", "name", "needed_by", "needs", "parent",
-        "profile", "props", "recorded", "resource", "scope", "seq", "settled", "status", "test", "where", "world",
+        "_own_scope", "at", "failed_inside", "half_changed", "id", "key", "kind", "loop", "name", "needed_by", "needs",
+        "parent", "profile", "props", "recorded", "resource", "scope", "seq", "settled", "status", "test", "where",
+        "world",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, kind: Kind, resource: Resource, seq: int) -> None:
@@ -64,7 +66,7 @@ class Entry(Turns):
         self.key: tuple[str, str] | int = (kind.name, resource.id)
         self.status = CREATING
         self.loop: Loop | None = None
-        self.recorded = self.failed_inside = False
+        self.recorded = self.failed_inside = self.half_changed = False
         self.settled = True
         self.world = ""
         self.where = resource._alchemy.where
@@ -112,7 +114,8 @@ class Entry(Turns):
         entry.id = resource.id
         entry.key = kind.name, resource.id
         entry.status = CREATED if created else FAILED
-        entry.settled, entry.recorded, entry.failed_inside = settled, True, False
+        entry.settled, entry.recorded = settled, True
+        entry.failed_inside = entry.half_changed = False
         entry.name, entry.world, entry.profile = intent.name, intent.world, intent.profile
         if props is None:
             key = resource_key(kind.name, intent.id)

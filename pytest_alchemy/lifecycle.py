@@ -252,6 +252,7 @@ async def update(
         goes_on: Tells, once it is changed, whether that is not over yet (`records.Created.goes_on`).
     """
     entry.scope.refuse_if_closed(f"the change of {entry.title}")
+    entry.half_changed = True
     stage, props = entry.scope.root, Entry.props_of(resource)
     # An object whose own properties were changed is not what was last applied any more.
     previous = entry.resource if resource is not entry.resource else entry.revived()
@@ -272,6 +273,7 @@ async def update(
         needs = entry.numbers_needed()
         line = records.Created(entry.seq, outputs, applied, clock.now(), needs, goes_on())
         stage.record(line)
+    entry.half_changed = False
     return resource
 
 

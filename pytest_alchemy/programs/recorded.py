@@ -69,15 +69,14 @@ class LastingEntry(Entry):
     Attributes:
         generation: 1, and one more with each replacement.
         replaced: True once a newer generation stands in its place; it is destroyed when the program is finalized.
-        half_changed: True while an update of it has not reported back, or is still due because it was adopted.
+        half_changed: As in `Entry`; also while an update is still due because it was adopted.
         adopting: True while what was adopted has not been made to fit: nobody knows its properties.
     """
 
-    __slots__ = ("adopting", "generation", "half_changed")
+    __slots__ = ("adopting", "generation")
 
     adopting: bool
     generation: int
-    half_changed: bool
 
     @classmethod
     def of(cls, scope: Any, kind: Kind, resource: Resource, live: Live) -> Self:
@@ -103,7 +102,7 @@ class LastingEntry(Entry):
         """Return the entry of what is to be created, whose turn the caller has."""
         entry = cls(scope, kind, resource, scope.root.next_number())
         entry.generation, entry.replaced = generation, False
-        entry.adopting = entry.half_changed = False
+        entry.adopting = False
         if generation > 1:  # its predecessor still has the other name
             place = (*scope.place, f":{generation}")
             entry.name = scope.root.name_of(place, kind, resource.id)

@@ -36,7 +36,6 @@ async def update(
         previous = entry.kind.stranger(resource.id)
         lifecycle.take_over(previous, entry)
         entry.resource = previous
-    entry.half_changed = True
     spare_inside(scope, entry)
     if first:
         entry.needs = scope.recall_needs(entry)
@@ -52,7 +51,7 @@ async def update(
             scope.recorded.note_replacement(entry)
             return False
         raise
-    entry.adopting = entry.half_changed = False
+    entry.adopting = False
     entry.where = resource._alchemy.where
     scope.recorded.needs[entry.seq] = entry.numbers_needed()
     return True

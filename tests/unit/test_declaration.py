@@ -134,6 +134,21 @@ def test_an_update_that_fails_leaves_what_was_there(hand: Hand, scope: Scope, wo
     assert world.done[-3:] == ["destroy a", "destroy new", "destroy old"]
 
 
+def test_after_an_update_that_failed_the_old_properties_are_applied_again(
+    hand: Hand, scope: Scope, world: World
+) -> None:
+    hand.create(scope, ChangingThing("a", size=2))
+    world.broken["update a"] = ValueError("the answer was lost")
+    with pytest.raises(ValueError, match="lost"):
+        hand.create(scope, ChangingThing("a", size=3))
+    del world.broken["update a"]
+
+    for _ in range(2):
+        hand.create(scope, ChangingThing("a", size=2))
+
+    assert world.done == ["create a", "update a", "update a", "size 2 -> 2"]
+
+
 def test_an_update_changes_what_is_needed(hand: Hand, scope: Scope, world: World) -> None:
     old, new = hand.create(scope, Thing("old")), hand.create(scope, Thing("new"))
     hand.create(scope, ChangingThing("a", uses=[old]))
