@@ -319,15 +319,14 @@ class BlockedError(DestroyError):
 class MayStillAppearError(AlchemyError):
     """A create got no answer: nothing is there, but the provider may still finish it."""
 
-    def __init__(self, resource: str, until: float) -> None:
-        super().__init__(resource, until)
-        self.resource, self.until = resource, until
+    def __init__(self, resource: str, until: float, why: str = "its create got no answer") -> None:
+        super().__init__(resource, until, why)
+        self.resource, self.until, self.why = resource, until, why
 
     def __str__(self) -> str:
         from pytest_alchemy.clock import instant
 
-        moment = instant(self.until)
-        return f"its create got no answer: it may still appear until {moment:%H:%M:%S} UTC"
+        return f"{self.why}: it may still appear until {instant(self.until):%H:%M:%S} UTC"
 
 
 class KindNotLoadedError(AlchemyError):

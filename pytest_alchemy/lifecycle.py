@@ -48,6 +48,8 @@ async def destroy(owned: Owned, driver: Driver, deadline: float | None = None) -
 
     Raises:
         LeaseLostError: Its stage is not this process's any more; nothing was called.
+        MayStillAppearError: It is gone, but what makes or changes it was left behind in an event loop that has only
+            stopped: there it goes on one day. The record is kept.
         Exception: What the hook raised; the record is kept.
     """
     scope = owned.scope
@@ -61,7 +63,11 @@ async def destroy(owned: Owned, driver: Driver, deadline: float | None = None) -
             _note(owned, records.Destroying(owned.seq))
         if isinstance(owned, Entry):
             existed = owned.status is CREATED
+            comes_back = owned.recorded and owned.may_go_on and _is_being_made(owned)
             await unmake(owned, driver, deadline)
+            if comes_back:
+                why = "what makes it was left behind in an event loop that has stopped"
+                raise MayStillAppearError(owned.title, _latest(owned), why)
             stage.counts.destroyed += existed
         else:
             await _call(owned, driver, deadline)
@@ -291,12 +297,13 @@ async def unmake(entry: Entry, driver: Driver, deadline: float | None = None) ->
     """Call what destroys *entry*, if it may exist; no record is written."""
     resource, loop = entry.resource, entry.loop
     if entry.status is CREATING:  # its create was left behind with a loop that has stopped
-        entry.status, entry.settled = FAILED, False
+        entry.settled = False
+        entry.status = CREATING if entry.may_go_on else FAILED
     if loop is not None and not _can_wait_for(loop, driver):
         resource, loop = entry.revived(), None
     check_world(entry, resource)
     try:
-        if entry.status is FAILED and "read" in entry.kind.hooks:
+        if entry.status is not CREATED and "read" in entry.kind.hooks:
             read = hook_of(entry, resource, "read")
             exists, _ = await driver.call(read, loop=loop, deadline=deadline)
             if not exists:
@@ -332,9 +339,19 @@ def _check_settled(entry: Entry) -> None:
     Raises:
         MayStillAppearError: Its create got no answer, and its time is not over.
     """
-    until = entry.at + entry.kind.create_timeout
+    until = _latest(entry)
     if not entry.settled and entry.recorded and clock.now() < until:
         raise MayStillAppearError(entry.title, until)
+
+
+def _latest(entry: Entry) -> float:
+    """Return until when *entry* may appear after its create got no answer, in seconds since the epoch."""
+    return entry.at + entry.kind.create_timeout
+
+
+def _is_being_made(entry: Entry) -> bool:
+    """Tell whether a create or an update of *entry* has not ended; of others nothing comes into the world again."""
+    return entry.status is CREATING or entry.half_changed
 
 
 def _can_wait_for(loop: asyncio.AbstractEventLoop, driver: Driver) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_alchemy.late import Late, running_loop
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from concurrent import futures
 else:
     futures = Late("concurrent.futures")
@@ -25,18 +26,19 @@ class Turns:
             the very entry of a call, and what is busy then would be so for ever.
     """
 
-    __slots__ = ("_loop", "_waiting", "busy")
+    __slots__ = ("_left_in", "_loop", "_waiting", "busy")
 
     def __init__(self, *, busy: bool = False) -> None:
         self.busy = busy
         self._loop = running_loop() if busy else None
+        self._left_in: AbstractEventLoop | None = None
         self._waiting: futures.Future[None] | None = None
 
     def begin(self) -> futures.Future[None] | None:
         """
         Take the turn.
 
-        A step whose event loop has stopped will not end any more, so its turn is taken from it.
+        A step whose event loop has stopped may not end any more, so its turn is taken from it (see `may_go_on`).
 
         Returns:
             None if the turn is yours; else what is done once somebody else's is over: then try again.
@@ -49,6 +51,8 @@ class Turns:
                         self._waiting = futures.Future()
                     if self.busy:  # still, now that whoever ends it sees that somebody waits
                         return self._waiting
+                if self.busy:
+                    self._left_in = self._loop
                 self._loop = running_loop()
                 self.busy = taken = True
                 return None
@@ -56,6 +60,11 @@ class Turns:
             if taken:
                 self.busy = False
             raise
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether a step that a turn was taken from goes on when its event loop does, which is not closed."""
+        return self._left_in is not None and not self._left_in.is_closed()
 
     def end(self) -> None:
         """Give the turn back, and wake whoever waits for it."""

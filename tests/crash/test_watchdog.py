@@ -17,7 +17,7 @@ import pytest
 
 from pytest_alchemy.state.folders import LOCK, LOG
 from pytest_alchemy.state.locks import Holder, StageLock
-from tests.support.world import NO_WATCHDOG, World
+from tests.support.world import NO_WATCHDOG, World, section
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 
@@ -192,6 +192,52 @@ def test_a_forked_child_that_lives_on_does_not_hold_it_up(
         os.kill(child, 0)  # it does live
     finally:
         os.kill(child, signal.SIGKILL)
+    assert world.left == []
+
+
+def test_a_task_that_a_stopped_loop_goes_on_with_makes_nothing_that_stays(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        test_a="""
+        import asyncio, pytest
+        from kinds import AsyncFile, log
+
+        class Slow(AsyncFile):
+            async def create(self):
+                log("begins")
+                await go_on.wait()
+                await super().create()
+
+        tasks, go_on = [], asyncio.Event()
+
+        @pytest.mark.asyncio(loop_scope="session")
+        async def test_leaves_a_task(alchemy_module):
+            tasks.append(asyncio.create_task(alchemy_module.acreate(Slow("slow"))))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        """,
+        test_b="""
+        import pytest
+        from kinds import WORLD
+        from test_a import go_on, tasks
+
+        @pytest.mark.asyncio(loop_scope="session")
+        async def test_lets_it_go_on():
+            go_on.set()
+            await tasks[0]
+            assert len(list(WORLD.iterdir())) == 1
+        """,
+    )
+
+    result = world.run_apart(plugins="pytest_asyncio.plugin")
+
+    result.assert_outcomes(passed=2)
+    head, thing, _, reason = section(result)
+    assert head == "1 created, 0 destroyed, 1 unfinished, 0 leaked in shop/test-*"
+    assert thing == "UNFINISHED Slow slow (*) in shop/test-main-*/test_a.py"
+    assert "what makes it was left behind in an event loop that has stopped: it may" in reason
+    wait_until(lambda: not world.state.exists())
     assert world.left == []
 
 

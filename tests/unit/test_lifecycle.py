@@ -603,19 +603,27 @@ def test_a_create_is_waited_for_before_it_is_destroyed(
     assert world.done == ["create a", "destroy a"]
 
 
-def test_a_create_that_was_left_behind_with_its_loop_is_destroyed(
+def test_what_a_create_may_still_make_that_was_left_behind_with_its_loop_stays_recorded(
     scope: Scope, world: World, slow: type[Slow]
 ) -> None:
     loop = asyncio.new_event_loop()
     task = loop.create_task(scope.acreate(slow("a")))
     loop.run_until_complete(slow.begun.wait())
 
-    scope.destroy()
+    with pytest.raises(ExceptionGroup) as failed:
+        scope.destroy()
 
     assert world.done == ["destroy a"]
+    assert str(failed.value.exceptions[0]).startswith(
+        "Slow 'a' could not be destroyed: MayStillAppearError: what makes it was left behind in an event loop "
+        "that has stopped: it may still appear until "
+    )
     task.cancel()
     loop.run_until_complete(asyncio.wait([task]))
     loop.close()
+    scope.destroy()
+    assert world.done == ["destroy a", "destroy a"]
+    assert scope.subtree() == []
 
 
 def test_one_thing_is_destroyed_once_however_many_want_it_gone(scope: Scope, world: World) -> None:
