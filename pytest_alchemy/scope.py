@@ -343,10 +343,8 @@ class Scope:
 
     def scope_of(self, entry: Entry) -> Scope:
         """Return a new scope for the children of *entry*."""
-        return Scope(
-            self.root,
-            parent=self,
-            name=entry.id,
+        return self.child(
+            entry.id,
             place=(*self.place, entry.own_part),
             settings=self._settings,
             destroy_strategy=self._strategy,

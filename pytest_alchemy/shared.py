@@ -29,7 +29,8 @@ class SharedScope(Scope):
     The scope of a whole run under several workers.
 
     The first process to create an id takes a short lock; the others wait for it and get an instance that is rebuilt
-    from the record. Nothing is destroyed before the last process has ended.
+    from the record. So it is with what a resource makes inside itself. Nothing is destroyed before the last process has
+    ended, but for what a resource removes that it has made inside itself.
     """
 
     board: SharedStage
@@ -68,7 +69,14 @@ class SharedScope(Scope):
             await driver.aside(lambda: turn.__exit__(None, None, None))
 
     async def _remove(self, resource: Resource, driver: Driver) -> None:
-        raise SharedRemoveError(describe(resource), self.title)
+        made = resource._alchemy.owner if isinstance(resource, Resource) else None
+        if (
+            self.owner is None
+            or not isinstance(made, Entry)
+            or (self.root.outlives_process(made.world) and not made.recorded)  # another's
+        ):
+            raise SharedRemoveError(describe(resource), self.title)
+        await super()._remove(resource, driver)
 
     def _find(self, place: tuple[str, ...], kind: str, id: str) -> SharedRecord | None:
         """Return what some process recorded, with its secrets as values."""

@@ -115,17 +115,6 @@ class RecordedScope(Scope):
         assert isinstance(inside, RecordedScope)
         return inside
 
-    def scope_of(self, entry: Entry) -> Scope:
-        """Return a new scope for the children of *entry*."""
-        place = (*self.place, entry.own_part)
-        return self.child(
-            entry.id,
-            place=place,
-            settings=self._settings,
-            destroy_strategy=self._strategy,
-            owner=entry,
-        )
-
     def recall(self, live: Live) -> Owned:
         """
         Return the entry of what *live* records in this scope.

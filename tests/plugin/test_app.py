@@ -248,6 +248,67 @@ def test_nothing_is_left_of_a_pause_that_all_workers_kept(
     assert not parts.state.exists()
 
 
+def test_what_it_makes_inside_itself_is_made_once_as_well(
+    pytester: pytest.Pytester, parts: World
+) -> None:
+    pytester.makepyfile(
+        test_app="""
+        import pytest
+        from parts import File, Server, both
+
+        class Busy(Server):
+            def create(self):
+                self.scope.remove(self.scope.create(File("draft")))
+                super().create()
+
+            def user(self, name):
+                return self.scope.create(File(name))
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_one(alchemy_app, number):
+            both("here")
+            server = alchemy_app.create(Busy("main"))
+            server.user("ada")
+            both("made")
+        """
+    )
+
+    result = parts.run_apart("-n2", plugins="xdist")
+
+    result.assert_outcomes(passed=2)
+    made = ["draft", "destroy draft", "disk", "server", "ada"]
+    assert [line.removeprefix("create ").removeprefix("made ") for line in parts.log[:5]] == made
+    assert sorted(parts.log[5:]) == ["destroy ada", "destroy disk", "destroyed server"]
+    assert parts.left == []
+
+
+def test_what_one_worker_made_inside_it_is_not_for_another_to_remove(
+    pytester: pytest.Pytester, parts: World
+) -> None:
+    pytester.makepyfile(
+        test_app="""
+        import pytest
+        from parts import File, Server, WORKER, both
+        from pytest_alchemy.errors import SharedRemoveError
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_one(alchemy_app, number):
+            both("here")
+            server = alchemy_app.create(Server("main"))
+            disk = server.scope.create(File("disk"))
+            if server.made_by != WORKER:
+                with pytest.raises(SharedRemoveError, match="'disk' belongs to shop/test-run-"):
+                    server.scope.remove(disk)
+            both("done")
+        """
+    )
+
+    result = parts.run_apart("-n2", plugins="xdist")
+
+    result.assert_outcomes(passed=2)
+    assert parts.left == []
+
+
 def test_one_of_the_workers_may_not_remove_it(pytester: pytest.Pytester, parts: World) -> None:
     pytester.makepyfile(
         test_app="""

@@ -200,6 +200,38 @@ def test_what_something_kept_needs_of_the_whole_run_stays_as_well(
     assert "       something that is kept needs it" in lines
 
 
+def test_a_part_of_the_whole_runs_that_something_kept_needs_stays_as_well(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        test_app="""
+        import pytest
+        from kinds import File
+        from pytest_alchemy import Resource, output
+
+        class Server(Resource):
+            disk: File = output()
+
+            def create(self):
+                self.disk = self.scope.create(File("disk"))
+
+            def destroy(self): ...
+
+        class Table(File):
+            disk: File
+
+        @pytest.mark.alchemy(keep="always")
+        def test_kept(alchemy_scope, alchemy_app):
+            server = alchemy_app.create(Server("server"))
+            alchemy_scope.create(Table("kept", disk=server.disk))
+        """
+    )
+
+    world.run_apart("-n1", plugins="xdist")
+
+    assert world.left == ["disk", "kept"]
+
+
 def test_keeping_works_in_every_worker(pytester: pytest.Pytester, world: World) -> None:
     pytester.makepyfile(
         """
