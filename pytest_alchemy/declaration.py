@@ -15,7 +15,7 @@ from pytest_alchemy.errors import (
 )
 from pytest_alchemy.hooks import runs_in_hook_of
 from pytest_alchemy.kinds import Kind, kind_of
-from pytest_alchemy.lifecycle import made, make, record_intent, take_over, turn, update
+from pytest_alchemy.lifecycle import make, record_intent, take_over, turn, update
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.tracebacks import are_noise
 from pytest_alchemy.values import same, shown_as
@@ -81,25 +81,6 @@ def admit(scope: Scope, resource: Resource) -> None:
     binding.fresh = False
     if binding.owner is not None:
         _refuse_elsewhere(scope, resource)
-
-
-async def take_on(scope: Scope, resource: Resource, leftover: Entry) -> Resource:
-    """Own in *scope* what exists already as *leftover*, as if *resource* had just been created."""
-    entry = _take_in(scope, kind_of(type(resource)), resource)
-    if entry is None:
-        raise RuntimeError(f"{leftover.title} has been created meanwhile")
-    try:
-        resource._alchemy.owner = entry
-        record_intent(entry)
-        entry.hold()
-        for name in entry.kind.outputs:
-            if name in leftover.resource.__dict__:
-                resource.__dict__[name] = leftover.resource.__dict__[name]
-        made(entry, entry.outputs())
-    finally:
-        entry.busy = False
-        entry.end()
-    return resource
 
 
 def refuse_in_itself(existing: Entry, resource: Resource) -> None:

@@ -12,9 +12,10 @@ from pytest_alchemy.binding import describe
 from pytest_alchemy.driver import Driver
 from pytest_alchemy.entry import Entry, Status
 from pytest_alchemy.errors import ChangedWithinRunError, SharedRemoveError
-from pytest_alchemy.kinds import kind_of
+from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.loading import load_kind
 from pytest_alchemy.names import resource_key
+from pytest_alchemy.records import KindSeen
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
 from pytest_alchemy.store import SharedRecord, SharedStage
@@ -56,15 +57,19 @@ class SharedScope(Scope):
                 self._refuse_change(resource, known.props, known.profile, known.where, known.test)
                 return await super()._make(resource, driver)
             found = await driver.aside(lambda: self._find(self.place, kind.name, resource.id))
-            failed_here = known is not None and (found is None or found.outputs is None)
-            if found is None or failed_here:  # what a create that failed here left goes first
+            if found is not None and self.owner is not None and found.intent.at < self.owner.at:
+                found = None  # what is around it was made anew since, and it had to go before that
+            if found is None or (
+                # What a create that failed here left goes first; what one left that failed later elsewhere is below.
+                known is not None and found.outputs is None and found.intent.at <= known.at
+            ):
                 return await super()._make(resource, driver)
             self.refuse_if_closed(describe(resource))
             said = found.intent
             self._refuse_change(resource, found.props, said.profile, said.where, said.test)
             if found.outputs is not None:
                 return self._rebuilt(resource, found)
-            return await self._resolved(resource, found, driver)
+            return await self._made_anew(resource, found, driver)
         finally:
             await driver.aside(lambda: turn.__exit__(None, None, None))
 
@@ -81,9 +86,11 @@ class SharedScope(Scope):
     def _find(self, place: tuple[str, ...], kind: str, id: str) -> SharedRecord | None:
         """Return what some process recorded, with its secrets as values."""
         found = self.board.find(place, kind, id)
-        if found is None:
-            return None
-        opened = partial(self.root.sealer.unseal, place, resource_key(kind, id))
+        return None if found is None else self._opened(found)
+
+    def _opened(self, found: SharedRecord) -> SharedRecord:
+        said = found.intent
+        opened = partial(self.root.sealer.unseal, said.path, resource_key(said.kind, said.id))
         outputs = None if found.outputs is None else opened(found.outputs)
         return replace(found, props=opened(found.props), outputs=outputs)
 
@@ -99,16 +106,27 @@ class SharedScope(Scope):
         self.owned[kind.name, resource.id] = entry
         return resource
 
-    async def _resolved(self, resource: Resource, found: SharedRecord, driver: Driver) -> Resource:
-        """Create what its first creator died over or failed at, unless it exists after all."""
-        kind = kind_of(type(resource))
-        self.root.know(kind)
-        leftover = self._recall(kind.revive(resource.id, found.props, {}, self._refer), found)
-        if "read" not in kind.hooks:
-            await lifecycle.clear(leftover, driver)
-        elif await lifecycle.exists(leftover, driver):
-            return await declaration.take_on(self, resource, leftover)
+    async def _made_anew(self, resource: Resource, found: SharedRecord, driver: Driver) -> Resource:
+        """
+        Create what another process died over or failed at; what there is of it goes first, with what is inside it.
+
+        As in a stage that outlives its programs: what was cut off half-way may have its name, and still lack the rest.
+        """
+        self.root.know(kind_of(type(resource)))
+        leftover = self._leftover(found)
+        place = (*self.place, leftover.own_part)
+        inside = await driver.aside(lambda: [*map(self._opened, self.board.inside(place))])
+        for entry in [leftover, *map(self._leftover, inside)]:
+            if "read" not in entry.kind.hooks or await lifecycle.exists(entry, driver):
+                await lifecycle.clear(entry, driver)
         return await super()._make(resource, driver)
+
+    def _leftover(self, found: SharedRecord) -> Entry:
+        kind, id = self._kind(found.seen), found.intent.id
+        return self._recall(kind.revive(id, found.props, {}, self._refer), found)
+
+    def _kind(self, seen: KindSeen) -> Kind:
+        return self.root.program.kinds.get((self.app, seen.kind)) or load_kind(seen)
 
     def _recall(self, resource: Resource, found: SharedRecord) -> Entry:
         kind = kind_of(type(resource))
@@ -123,8 +141,7 @@ class SharedScope(Scope):
         found = self._find(tuple(reference["path"]), kind_name, id)
         if found is None or found.outputs is None or reference["stage"] != self.root.name:
             raise LookupError(reference["key"])
-        kind = load_kind(found.seen)
-        resource = kind.revive(id, found.props, found.outputs, self._refer)
+        resource = self._kind(found.seen).revive(id, found.props, found.outputs, self._refer)
         self._recall(resource, found)
         return resource
 

@@ -50,7 +50,10 @@ class SharedStage(Protocol):
         """Keep every other process from creating *key* in the scope at *place*; blocks until it is our turn."""
 
     def find(self, place: tuple[str, ...], kind: str, id: str) -> SharedRecord | None:
-        """Return what is recorded of a resource, by whichever process."""
+        """Return what was recorded last of a resource, by whichever process."""
+
+    def inside(self, place: tuple[str, ...]) -> list[SharedRecord]:
+        """Return what is recorded in the scope at *place* and inside it, by whichever process, newest first."""
 
 
 class Lease(msgspec.Struct, frozen=True):

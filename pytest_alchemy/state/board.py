@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,28 +54,29 @@ class Board:
             lock.release(remove=True)
 
     def find(self, place: tuple[str, ...], kind: str, id: str) -> SharedRecord | None:
-        """Return what is recorded of a resource, by whichever process; one that exists before one that may."""
-        best: SharedRecord | None = None
+        """Return what was recorded last of a resource, by whichever process."""
+        wanted = (place, kind, id)
+        found = self._records(lambda intent: (intent.path, intent.kind, intent.id) == wanted)
+        return max(found, key=_moment, default=None)
+
+    def inside(self, place: tuple[str, ...]) -> list[SharedRecord]:
+        """Return what is recorded in the scope at *place* and inside it, by whichever process, newest first."""
+        found = self._records(lambda intent: intent.path[: len(place)] == place)
+        return sorted(found, key=_moment, reverse=True)
+
+    def _records(self, wanted: Callable[[Intent], bool]) -> Iterator[SharedRecord]:
         for state in self._states():
             for live in state.live.values():
                 intent = live.entry
-                if isinstance(intent, Intent) and (intent.path, intent.kind, intent.id) == (
-                    place,
-                    kind,
-                    id,
-                ):
-                    found = SharedRecord(
-                        intent,
-                        state.kinds[kind],
-                        live.props,
-                        live.outputs if live.created else None,
-                    )
-                    if found.outputs is not None:
-                        return found
-                    best = found
-        return best
+                if isinstance(intent, Intent) and wanted(intent):
+                    outputs = live.outputs if live.created else None
+                    yield SharedRecord(intent, state.kinds[intent.kind], live.props, outputs)
 
     def _states(self) -> Iterator[LiveState]:
         folder = self._root.stage_path(self._app, self._stage) / JOURNALS
         for path in sorted(folder.glob("*.jsonl")):
             yield fold(read_journal(path, user_key()).records)
+
+
+def _moment(record: SharedRecord) -> float:
+    return record.intent.at

@@ -153,6 +153,100 @@ def test_what_its_first_creator_died_over_is_resolved_by_the_next(
     assert not parts.state.exists()
 
 
+@pytest.mark.parametrize("base", ["Server", "Blind"])
+def test_what_its_first_creator_left_half_made_goes_with_all_its_parts_before_it_is_made_anew(
+    pytester: pytest.Pytester, parts: World, base: str
+) -> None:
+    pytester.makepyfile(
+        test_app=f"""
+        import os, signal
+        from kinds import File
+        from parts import HERE, WORLD, Server, log
+        from pytest_alchemy import Resource, output
+
+        class Strict(File):
+            def create(self):
+                assert not (WORLD / self.name).exists(), f"{{self.id}} is there already"
+                super().create()
+
+        class Blind(Resource):
+            create = Server.create
+            destroy = Server.destroy
+
+        class Deadly({base}, kind="deadly", create_timeout=1.0):
+            disk: Strict = output()
+            user: Strict = output()
+
+            def create(self):
+                self.disk = self.scope.create(Strict("disk"))
+                (WORLD / self.name).write_text("server")
+                if not (HERE / "died").exists():
+                    (HERE / "died").touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                self.user = self.scope.create(Strict("user"))
+                log("made server")
+
+        def test_one(alchemy_app):
+            server = alchemy_app.create(Deadly("main"))
+            assert (WORLD / server.user.name).exists()
+            assert (WORLD / server.disk.name).exists()
+
+        test_two = test_one
+        """
+    )
+
+    result = parts.run_apart("-n2", plugins="xdist")
+
+    result.assert_outcomes(passed=1, failed=1)
+    made = ["create disk", "create user", "made server"]
+    assert parts.log[:6] == ["create disk", "destroyed server", "destroy disk", *made]
+    assert parts.left == []
+    assert not parts.state.exists()
+
+
+def test_what_creates_that_failed_in_several_workers_left_goes_before_it_is_made_anew(
+    pytester: pytest.Pytester, parts: World
+) -> None:
+    pytester.makepyfile(
+        test_app="""
+        import pytest
+        from kinds import File
+        from parts import HERE, WORLD, Server, both, log
+
+        class Strict(File):
+            def create(self):
+                assert not (WORLD / self.name).exists(), f"{self.id} is there already"
+                super().create()
+
+        class Fails(Server, kind="fails"):
+            def create(self):
+                self.disk = self.scope.create(Strict("disk"))
+                for attempt in ("first", "second"):
+                    if not (HERE / attempt).exists():
+                        (HERE / attempt).touch()
+                        raise RuntimeError(f"the {attempt} time")
+                self.made_by = "the third"
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_one(alchemy_app, number):
+            for attempt in range(3):
+                if attempt % 2 == number:
+                    if attempt < 2:
+                        with pytest.raises(RuntimeError, match="time"):
+                            alchemy_app.create(Fails("main"))
+                    else:
+                        assert alchemy_app.create(Fails("main")).made_by == "the third"
+                both(f"attempt {attempt}")
+        """
+    )
+
+    result = parts.run_apart("-n2", plugins="xdist")
+
+    result.assert_outcomes(passed=2)
+    assert parts.left == []
+    assert not parts.state.exists()
+
+
 def test_what_a_create_that_failed_made_goes_before_it_is_created_again(
     pytester: pytest.Pytester, parts: World
 ) -> None:
