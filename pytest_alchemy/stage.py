@@ -240,7 +240,8 @@ class Stage:
 
     def outlives_process(self, world: str) -> bool:
         """Tell whether what is made in *world* is still there when this process is gone."""
-        return world != self._memory
+        # A fork has what its parent had in memory, and what it makes in its own.
+        return world not in (self._memory, f"memory:{forks.process_id()}")
 
     def open(self) -> Journal:
         """Return its journal, opened if need be: it says who owns it, although nothing is to be recorded yet."""

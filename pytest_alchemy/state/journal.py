@@ -243,8 +243,7 @@ class FileJournal:
         """Make sure that what is written now is written by the owner, and right after what was written before."""
         if self._fd < 0:
             raise self._error("it is closed")
-        if forks.process is not self._process:
-            raise self._error("this process is a fork of the one that owns it")
+        refuse_fork(self._file, self._process)
         if self._pending:
             self._settle()
 
@@ -294,6 +293,18 @@ class FileJournal:
 
     def _error(self, reason: str) -> JournalWriteError:
         return JournalWriteError(self._file, reason)
+
+
+def refuse_fork(file: str, owner: object) -> None:
+    """
+    Make sure that this process may write the journal *file*, whose *owner* is a `forks.process`.
+
+    Raises:
+        JournalWriteError: It is a fork of the owner, and may end without ending what it made.
+    """
+    if forks.process is not owner:
+        reason = "this process is a fork of the one that owns it"
+        raise JournalWriteError(file, reason, "make it in that process, and pass it on to the fork")
 
 
 def read_journal(path: str | os.PathLike[str], key: bytes) -> JournalContents:

@@ -6,12 +6,13 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from pytest_alchemy import forks
 from pytest_alchemy.errors import AlchemyError
 from pytest_alchemy.records import StageOpened
 from pytest_alchemy.state.disk import disk
 from pytest_alchemy.state.filestore import FileStore
 from pytest_alchemy.state.folders import JOURNALS, LOCK, Root
-from pytest_alchemy.state.journal import FileJournal
+from pytest_alchemy.state.journal import FileJournal, refuse_fork
 from pytest_alchemy.state.keys import user_key
 from pytest_alchemy.state.locks import Holder, StageLock
 from pytest_alchemy.state.stagestate import load_stage, publish
@@ -34,6 +35,7 @@ class StageFiles:
         self._journals: list[FileJournal] = []
         self._lock: StageLock | None = None
         self._opening = threading.Lock()
+        self._process = forks.process
         self.folder: Path | None = None
 
     def open(self, header: StageOpened) -> FileJournal:
@@ -42,8 +44,11 @@ class StageFiles:
 
         Raises:
             StageLockedError: Another process owns the stage.
+            JournalWriteError: This process is a fork of the one that is to own it.
             AlchemyError: The files cannot be made; the message names the file and the reason.
         """
+        journals = self._root.stage_path(header.app, header.stage) / JOURNALS
+        refuse_fork(str(journals / f"{self._name}.jsonl"), self._process)
         with self._opening:
             if self._lock is None:
                 lock = f"{LOCK}-{self._name}" if self.shared else LOCK
@@ -52,7 +57,7 @@ class StageFiles:
                 )
             assert self.folder is not None
             number = f"-{len(self._journals) + 1}" if self._journals else ""
-            path = self.folder / JOURNALS / f"{self._name}{number}.jsonl"
+            path = journals / f"{self._name}{number}.jsonl"
             try:
                 journal = FileJournal.open(
                     path, header, key=user_key(), durable=not header.ephemeral

@@ -603,6 +603,47 @@ def test_a_forked_child_that_raises_destroys_nothing_of_its_parent(
     result.stdout.fnmatch_lines(["5 created, 5 destroyed, 0 leaked in shop/test-*"])
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_child_makes_nothing_in_its_parents_stage_but_what_ends_with_it(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+        from kinds import File, Note, log
+
+        def fork(scope):
+            if (child := os.fork()) == 0:
+                scope.create(Note("in the child"))
+                try:
+                    scope.create(File("child's"))
+                except BaseException as error:
+                    log(str(error).replace("\\n", " ").partition(" could not be written: ")[2])
+                finally:
+                    os._exit(0)
+            os.waitpid(child, 0)
+
+        def test_one(alchemy_scope):
+            fork(alchemy_scope)
+            alchemy_scope.create(File("parent's"))
+            fork(alchemy_scope)
+        """
+    )
+
+    result = world.run_apart()
+
+    result.assert_outcomes(passed=1)
+    refused = [
+        "create in the child",
+        "this process is a fork of the one that owns it. What was to be recorded is not: "
+        "make it in that process, and pass it on to the fork.",
+    ]
+    assert world.log == [*refused, "create parent's", *refused, "destroy parent's"]
+    assert world.left == []
+    assert not world.state.exists()
+
+
 FORKED = """
 import os
 from _pytest.runner import runtestprotocol
