@@ -58,6 +58,7 @@ class Call(Turns):
     )  # fmt: skip
 
     parallel = False
+    alone = True
 
     def __init__(
         self,

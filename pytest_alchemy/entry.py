@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from pytest_alchemy import clock, records
 from pytest_alchemy.kinds import Kind, kind_of
@@ -162,6 +162,8 @@ class Entry(Turns):
     def title(self) -> str:
         """How messages call it: ``D1Database 'orders'``."""
         return f"{self.kind.title} {self.id!r}"
+
+    alone: ClassVar = False
 
     @property
     def parallel(self) -> bool:

@@ -13,6 +13,10 @@ N = TypeVar("N", bound="Node")
 class Node(Protocol):
     """One thing to destroy."""
 
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else may be destroyed meanwhile: what it needs, and what needs it, nobody knows."""
+
     def needed(self) -> Collection[Node]:
         """Return what must still exist while this one is destroyed."""
 
@@ -37,12 +41,18 @@ class DestroyOrder(Generic[N]):
         self._needs: dict[N, set[N]] = {}
         self._waits: dict[N, int] = {}
         self._blockers: dict[N, list[N]] = {}
+        self._alone: N | None = None  # what is being destroyed
         self.left = len(nodes)
         for node in nodes:
             if wanted := node.needed():
                 self._link(node, wanted)
         if self._waits:
             self._ready = [node for node in nodes if node not in self._waits]
+
+    @cached_property
+    def keeps_waiting(self) -> bool:
+        """Whether there are nodes that have to be alone, so that others wait for each of them, and they for others."""
+        return any(node.alone for node in self._nodes)
 
     @cached_property
     def _place(self) -> dict[N, int]:
@@ -61,13 +71,19 @@ class DestroyOrder(Generic[N]):
         Return the newest node that may be destroyed now.
 
         Args:
-            something_runs: True if a node that was taken before is not done yet, so that waiting for it helps.
+            something_runs: True if a node that was taken before is not done yet, so that waiting for it helps. Nothing
+                is taken together with one that has to be alone.
 
         Returns:
             The node; None if there is none left, or if others have to be done first.
         """
         if self._ready:
-            return self._ready.pop()
+            if not self._ready[-1].alone:
+                return None if self._alone else self._ready.pop()
+            if something_runs:
+                return None
+            self._alone = self._ready.pop()
+            return self._alone
         if something_runs or not self._waits:
             return None
         newest = max(self._waits, key=self._place.__getitem__)
@@ -81,6 +97,8 @@ class DestroyOrder(Generic[N]):
     def done(self, node: N, *, gone: bool) -> None:
         """Note that *node* is gone, or that it could not be destroyed."""
         self.left -= 1
+        if node is self._alone:
+            self._alone = None
         for other in self._needs.get(node, ()):
             if not gone:
                 self._blockers.setdefault(other, []).append(node)

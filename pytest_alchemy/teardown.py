@@ -149,8 +149,9 @@ class Teardown:
 
     @property
     def _share(self) -> float:
-        """Part of the time that one of several may take: half of it if others wait for a place."""
-        return 1.0 if self._order.left <= AT_ONCE else 0.5
+        """Part of the time that one of several may take: half of it if others wait for a place, or for its end."""
+        others_wait = self._order.left > AT_ONCE or self._order.keeps_waiting
+        return 0.5 if others_wait and self._order.left > 1 else 1.0
 
     async def _one(
         self, thing: Owned, driver: Driver, *, share: float = 1.0, alarm: Alarm | None = None

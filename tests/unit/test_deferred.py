@@ -41,6 +41,32 @@ class Service:
     def __call__(self, name: str) -> None: ...
 
 
+MEETING = threading.Barrier(2)
+
+
+def meet(who: str) -> None:
+    """Note whether another one is here within a moment, or *who* is alone."""
+    try:
+        MEETING.wait(0.1)
+    except threading.BrokenBarrierError:
+        MEETING.reset()
+        here().note(f"{who} alone")
+    else:
+        here().note(f"{who} together with another")
+
+
+async def ameet(who: str) -> None:
+    await asyncio.to_thread(meet, who)
+
+
+class Lonely(Thing):
+    """A thing that looks around at its end."""
+
+    def destroy(self) -> None:
+        super().destroy()
+        meet(self.id)
+
+
 def local_function() -> Callable[[str], None]:
     def local(name: str) -> None: ...
 
@@ -96,6 +122,19 @@ def test_deferred_calls_and_resources_end_in_reverse_order(
     hand.destroy(scope)
 
     assert world.done[2:] == ["destroy b", "delete second False", "destroy a", "delete first False"]
+
+
+@pytest.mark.parametrize("function", [meet, ameet])
+def test_what_ends_in_parallel_ends_before_or_after_a_deferred_call(
+    hand: Hand, scope: Scope, world: World, function: Callable[[str], Any]
+) -> None:
+    hand.create(scope, Lonely("a"))
+    scope.defer(function, "call")
+    hand.create(scope, Lonely("b"))
+
+    hand.destroy(scope, "parallel")
+
+    assert world.done[2:] == ["destroy b", "b alone", "call alone", "destroy a", "a alone"]
 
 
 def test_a_module_level_function_is_recorded_with_its_arguments(scope: Scope) -> None:

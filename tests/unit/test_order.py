@@ -13,8 +13,8 @@ from pytest_alchemy.order import DestroyOrder
 class Item:
     """One thing to destroy, known by its number."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, number: int, *, alone: bool = False) -> None:
+        self.number, self.alone = number, alone
         self.needs: list[Item] = []
 
     def needed(self) -> Collection[Item]:
@@ -127,6 +127,23 @@ def test_blockers_are_the_failed_ones_that_need_it_directly() -> None:
     assert order.blockers(graph[1]) == [graph[2]]
     assert order.blockers(graph[0]) == [graph[1]]
     assert order.blockers(graph[2]) == []
+
+
+def test_what_has_to_be_alone_waits_for_all_that_runs_and_all_that_is_older_waits_for_it() -> None:
+    oldest, alone, between, newest = Item(0), Item(1, alone=True), Item(2), Item(3)
+    newest.needs.append(between)
+    order = DestroyOrder([oldest, alone, between, newest])
+
+    assert order.take() is newest
+    assert order.take(something_runs=True) is None
+    order.done(newest, gone=True)
+    assert order.take() is between
+    assert order.take(something_runs=True) is None
+    order.done(between, gone=True)
+    assert order.take() is alone
+    assert order.take(something_runs=True) is None
+    order.done(alone, gone=False)
+    assert order.take() is oldest
 
 
 @settings(max_examples=60, deadline=None)
