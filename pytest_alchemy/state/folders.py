@@ -174,7 +174,8 @@ class Root:
 
         The journals go first and the lock file while it is held, so that no moment looks like a crash. Nothing of
         another process is ever removed: what is not empty stays. The root goes with its last stage unless
-        something else lies in it.
+        something else lies in it. What the system does not let go stays, too: it tells of nothing that is owned, and
+        who finds it next takes it away.
 
         Args:
             folder: The stage's folder.
@@ -185,7 +186,7 @@ class Root:
             Whether the stage's folder is gone.
         """
         for journal in journals:
-            with suppress(FileNotFoundError, NotADirectoryError):
+            with suppress(OSError):
                 disk.unlink(str(journal))
         # Before the lock is free: its next holder makes the place for journals anew.
         _remove(str(folder / JOURNALS))

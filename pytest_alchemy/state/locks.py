@@ -164,7 +164,8 @@ class StageLock:
         Give the lock back; quiet if it is not held.
 
         Args:
-            remove: Delete the file as well, while it is held, so that no two owners ever have one path.
+            remove: Delete the file as well, while it is held, so that no two owners ever have one path. Where the
+                system does not let it go it stays, for the next owner.
         """
         with self._guard:
             fd, self._fd = self._fd, -1
@@ -174,7 +175,8 @@ class StageLock:
             ours = remove and is_same_file(fd, self._name)
             try:
                 if ours and os.name == "posix":
-                    disk.unlink(self._name)
+                    with suppress(OSError):
+                        disk.unlink(self._name)
             finally:
                 with suppress(OSError):  # closing frees it as well
                     unlock(fd)

@@ -559,6 +559,36 @@ def test_tests_with_credentials_of_their_own_share_the_stage_of_a_run(
     assert world.state.exists() == (end == "kept")
 
 
+def test_a_folder_that_became_read_only_ends_no_run(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        read_only="""
+        from pytest_alchemy.state.disk import disk
+
+        def refuse(path):
+            raise OSError(30, "Read-only file system", path)
+
+        def pytest_runtest_logfinish():
+            disk.unlink = disk.rmdir = refuse
+        """,
+        test_one="""
+        from kinds import File
+
+        def test_one(alchemy_module):
+            alchemy_module.create(File("it"))
+        """,
+    )
+
+    result = world.run_apart(plugins="read_only")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["1 created, 1 destroyed, 0 leaked in shop/test-*"])
+    assert world.state.exists()
+    world.run_apart()
+    assert not world.state.exists()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_forked_child_that_raises_destroys_nothing_of_its_parent(
     pytester: pytest.Pytester, world: World
