@@ -743,7 +743,7 @@ class MustReplaceError(AlchemyError):
 
 
 class NotInOtherProcessError(AlchemyError):
-    """A call was deferred in a lasting stage that no later process could make."""
+    """A call was deferred, which no other process could make, in a scope that this process does not end."""
 
     def __init__(self, call: str, scope: str) -> None:
         super().__init__(call, scope)

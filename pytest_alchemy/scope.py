@@ -26,7 +26,12 @@ from pytest_alchemy.driver import (
     run_blocking,
 )
 from pytest_alchemy.entry import CREATED, DESTROYED, Entry
-from pytest_alchemy.errors import BlockedError, NotOwnedError, ScopeClosedError
+from pytest_alchemy.errors import (
+    BlockedError,
+    NotInOtherProcessError,
+    NotOwnedError,
+    ScopeClosedError,
+)
 from pytest_alchemy.names import check_name
 from pytest_alchemy.outcome import Outcome
 from pytest_alchemy.physicalnames import NameRule, physical_name
@@ -69,6 +74,9 @@ class Scope:
         parent: The scope around it; None for a stage.
         children: Nested scopes by name.
     """
+
+    ends_elsewhere = False
+    """Whether another process destroys what it owns, also if this one ends as it should."""
 
     def __init__(
         self,
@@ -219,10 +227,11 @@ class Scope:
         Call *function* (plain or async) when the scope ends, in reverse order with everything else it owns.
 
         A module-level function with JSON-able arguments is called even if this process dies; any other one
-        only while the process lives.
+        only while the process lives: in a scope that all workers of a run share it is refused.
 
         Raises:
             ScopeClosedError: The scope is closing or closed.
+            NotInOtherProcessError: All workers share the scope, and no other process could make the call.
             TypeError: *function* cannot be called like that.
         """
         check_call(function, args, kwargs)
@@ -230,6 +239,8 @@ class Scope:
             f"the deferred call of {shown_as(getattr(function, '__qualname__', function))}"
         )
         call = Call(self, function, args, kwargs, where())
+        if self.ends_elsewhere and not call.importable:
+            raise NotInOtherProcessError(call.title, self.title)
         self.root.record(call.line())
         call.recorded = True
         self.take_in(call, call.title)

@@ -35,6 +35,7 @@ class SharedScope(Scope):
     """
 
     board: SharedStage
+    ends_elsewhere = True
 
     def child(self, name: str, **more: Any) -> Scope:
         """Return a nested scope that is shared in the same way."""

@@ -403,6 +403,30 @@ def test_what_one_worker_made_inside_it_is_not_for_another_to_remove(
     assert parts.left == []
 
 
+def test_what_only_the_worker_itself_could_call_is_not_deferred_in_it(
+    pytester: pytest.Pytester, parts: World
+) -> None:
+    pytester.makepyfile(
+        test_app="""
+        import pytest
+        from parts import log
+        from pytest_alchemy.errors import NotInOtherProcessError
+
+        def test_one(alchemy_app):
+            alchemy_app.defer(log, "called")
+            with pytest.raises(NotInOtherProcessError) as refused:
+                alchemy_app.defer(lambda: log("lost"))
+            log(refused.value.scope.partition("-run-")[0])
+        """
+    )
+
+    result = parts.run_apart("-n1", plugins="xdist")
+
+    result.assert_outcomes(passed=1)
+    assert parts.log == ["shop/test", "called"]
+    assert not parts.state.exists()
+
+
 def test_one_of_the_workers_may_not_remove_it(pytester: pytest.Pytester, parts: World) -> None:
     pytester.makepyfile(
         test_app="""
