@@ -32,6 +32,7 @@ from pytest_alchemy.cli.sweepreport import (
     time_data,
 )
 from pytest_alchemy.cli.words import ago, count
+from pytest_alchemy.deferred import shown_call
 from pytest_alchemy.recovery.byhand import forget_by_hand
 from pytest_alchemy.recovery.check import Checked, check_stage
 from pytest_alchemy.recovery.found import FoundStage, Thing
@@ -339,7 +340,8 @@ def _called(id: str, details: list[dict[str, Any]]) -> dict[str, Any]:
 def _names(said: dict[str, Any]) -> tuple[str, str, str]:
     """Return what a thing is called: kind, id and physical name."""
     if "function" in said:
-        return "deferred", said["function"], said["function"]
+        call = _call(said)
+        return "deferred", call, call
     return said["type"], said["id"], said["name"]
 
 
@@ -349,7 +351,16 @@ def _where_it_is(said: dict[str, Any]) -> str:
 
 
 def _ids(said: dict[str, Any]) -> tuple[Any, ...]:
-    return said["key"], said.get("id"), said.get("name"), said.get("function")
+    if "function" not in said:
+        return said["key"], said["id"], said["name"]
+    return said["key"], said["function"], _call(said)
+
+
+def _call(said: dict[str, Any]) -> str:
+    """Return a deferred call as reports call it."""
+    if not said["module"]:
+        return str(said["function"]).removeprefix("deferred ")
+    return shown_call(said["function"], said["args"], said["kwargs"])
 
 
 def _checked_data(checked: Checked) -> dict[str, Any]:

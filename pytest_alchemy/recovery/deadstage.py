@@ -46,10 +46,7 @@ from pytest_alchemy.teardown import Teardown
 LOOK_AGAIN = 0.25
 """How long to wait before looking again for what may still appear, in seconds."""
 
-_WAY_OUT = (
-    "Bring its code back until this is done, or remove it by hand and then forget it: "
-    "alchemy state rm {name} --stage {stage} --root {root}"
-)
+_WAY_OUT = "and then forget it: alchemy state rm {name} --stage {stage} --root {root}"
 
 
 class DeadStage:
@@ -278,9 +275,10 @@ class DeadStage:
             reason = str(error)
             if isinstance(error, KindNotLoadedError):
                 said = {**facts, "root": str(self.folder.parents[1])}
-                reason += ".\n" + _WAY_OUT.format_map(
-                    {k: shlex.quote(str(v)) for k, v in said.items()}
-                )
+                way_out = _WAY_OUT.format_map({k: shlex.quote(str(v)) for k, v in said.items()})
+                lost = isinstance(record, Deferred) and not record.module
+                by_hand = "Bring its code back until this is done, or remove it by hand"
+                reason += f".\n{'Do it by hand' if lost else by_hand} {way_out}"
             return None, Finding("unrecoverable", facts, reason)
         except Exception as error:  # a user's `world`, for one: the others still get their turn
             return None, Finding("unrecoverable", book.facts_of(record), summary(error))

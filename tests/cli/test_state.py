@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from pytest_alchemy import clock
 from pytest_alchemy.cli import main
 from pytest_alchemy.records import Created, CreateFailed, Deferred, Intent
+from pytest_alchemy.recovery.process import reap_in_process
 from pytest_alchemy.state.backup import back_up
 from pytest_alchemy.state.folders import LOCK
 from pytest_alchemy.state.locks import Holder, StageLock
@@ -287,6 +288,37 @@ def lose(graveyard: Graveyard, stage: str, *ids: str) -> None:
         intent = Intent(seq, (), "lost", id, name, "disk 7", {}, at=clock.now())
         graveyard.note(intent, Created(seq, {}), kind="Lost", stage=stage)
         (graveyard.world / name).write_text(id)
+
+
+def test_a_call_that_nobody_can_make_any_more_is_forgotten_by_the_command_that_its_failure_names(
+    graveyard: Graveyard,
+) -> None:
+    call = Deferred(3, (), "", "", "deferred test_a.<locals>.<lambda>()", [], {}, where="a.py:7")
+    folder = graveyard.bury("a", more=(call,))
+    told = reap_in_process(folder, timeout=10.0)
+    [said] = [each for each in told if each["what"] == "unrecoverable"]
+    reason, _, way_out = said["reason"].rpartition(".\n")
+    command = shlex.split(way_out.partition("forget it: alchemy ")[2])
+
+    result = alchemy(graveyard, *command, "--force")
+
+    assert reason.endswith("could call it: it is no module-level function")
+    assert way_out.startswith("Do it by hand and then forget it: ")
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("FORGOTTEN deferred test_a.<locals>.<lambda>() in shop/")
+    assert not folder.exists()
+
+
+def test_a_call_is_known_by_what_the_list_shows_of_it(graveyard: Graveyard) -> None:
+    calls = [Deferred(seq, (), "kinds", "", "drop", [seq], {}) for seq in (2, 3)]
+    graveyard.bury("a", stage="prod", **LASTING, more=tuple(calls))
+
+    result = alchemy(graveyard, "state", "rm", "drop(3)", "--stage=prod", "--force")
+
+    assert result.exit_code == 0, result.output
+    listed = text(alchemy(graveyard, "state", "list"), graveyard)
+    assert "drop(2)" in listed
+    assert "drop(3)" not in listed
 
 
 def test_what_nothing_can_destroy_any_more_is_forgotten_by_the_command_that_its_failure_names(
