@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from pytest_alchemy.errors import ContradictionError
+from pytest_alchemy.programs.recorded import DecisionListener
 from pytest_alchemy.settings import Phase
 
 if TYPE_CHECKING:
     from pytest_alchemy.programs.application import Application
-    from pytest_alchemy.programs.recorded import Planned
 
 
-class Listener(Protocol):
+class Listener(DecisionListener, Protocol):
     """Is told what a program does that a command runs."""
 
     def opening(self, app: str, stage: str, folder: Path) -> None:
@@ -29,12 +29,6 @@ class Listener(Protocol):
 
     def opened(self, application: Application) -> None:
         """Hear that a stage is open."""
-
-    def decided(self, planned: Planned) -> None:
-        """Hear what is about to be done with a resource; of what is destroyed, that it is."""
-
-    def done(self, resource: str, scope: str) -> None:
-        """Hear that what was decided of a resource is done: both as `Planned` says them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 from msgspec.structs import replace
@@ -16,7 +16,6 @@ from pytest_alchemy.kinds import Kind
 from pytest_alchemy.loading import load_kind
 from pytest_alchemy.names import resource_key
 from pytest_alchemy.plan import Step
-from pytest_alchemy.programs.commandline import Listener
 from pytest_alchemy.records import Deferred, Intent, KindSeen, Live
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.settings import Phase
@@ -60,6 +59,16 @@ class Planned(msgspec.Struct, frozen=True):
     name: str
     scope: str
     changed: tuple[str, ...] = ()
+
+
+class DecisionListener(Protocol):
+    """Is told what is decided, and when it is done."""
+
+    def decided(self, planned: Planned) -> None:
+        """Hear what is about to be done with a resource; of what is destroyed, that it is."""
+
+    def done(self, resource: str, scope: str) -> None:
+        """Hear that what was decided of a resource is done: both as `Planned` says them."""
 
 
 class LastingEntry(Entry):
@@ -176,7 +185,7 @@ class Recorded:
     spared: set[Place] = field(default_factory=set)
     told: set[int] = field(default_factory=set)
     unfinished: list[tuple[LastingEntry, set[int]]] = field(default_factory=list)
-    listener: Listener | None = None
+    listener: DecisionListener | None = None
     _noted: list[tuple[Step, Owned, Sequence[str]]] = field(default_factory=list)
     _generations: dict[tuple[Place, str, str], list[Live]] = field(default_factory=dict)
     _calls: dict[Place, list[Live]] = field(default_factory=dict)
