@@ -160,7 +160,7 @@ class AsyncDriver:
         threads: Where plain hooks run, so that several can run at once; None for the loop's own thread.
     """
 
-    def __init__(self, threads: futures.Executor | DaemonThreads | None = None) -> None:
+    def __init__(self, threads: DaemonThreads | None = None) -> None:
         self.threads = threads
 
     async def call(
@@ -201,7 +201,12 @@ class AsyncDriver:
         self, blocking: Callable[[], T], undo: Callable[[T], object] | None = None
     ) -> T:
         # Not in the loop's pool: if all its threads wait for other processes, nothing lets those go on.
-        future = DaemonThreads().submit(contextvars.copy_context().run, blocking)
+        try:
+            future = DaemonThreads().submit(contextvars.copy_context().run, blocking)
+        except (
+            RuntimeError
+        ):  # the system gives no more threads, and a turn has to be given back all the same
+            return blocking()
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:

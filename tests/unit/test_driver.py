@@ -15,6 +15,7 @@ from pytest_alchemy import clock
 from pytest_alchemy.driver import (
     AsyncDriver,
     BlockingDriver,
+    DaemonThreads,
     in_async_hook,
     refuse_in_coroutine,
     run_blocking,
@@ -258,10 +259,9 @@ def test_with_threads_plain_hooks_run_there_and_coroutines_in_the_loop() -> None
 
     async def test() -> None:
         mark.set("task's")
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            call = AsyncDriver(pool).call
-            (thread, seen), _ = await call(plain)
-            coroutine_thread, _ = await call(hook)
+        call = AsyncDriver(DaemonThreads()).call
+        (thread, seen), _ = await call(plain)
+        coroutine_thread, _ = await call(hook)
         assert thread is not threading.current_thread()
         assert seen == "task's"
         assert coroutine_thread is threading.current_thread()
@@ -361,8 +361,7 @@ def test_an_exit_in_another_loop_reaches_the_caller_and_does_not_end_that_loop()
 
 def test_a_hook_knows_whether_its_awaitable_will_be_awaited_in_the_callers_loop() -> None:
     async def test() -> tuple[object, object]:
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            threaded = await AsyncDriver(pool).call(in_async_hook)
+        threaded = await AsyncDriver(DaemonThreads()).call(in_async_hook)
         return await AsyncDriver().call(in_async_hook), threaded
 
     assert asyncio.run(test()) == ((True, None), (False, None))

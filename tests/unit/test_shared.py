@@ -82,6 +82,20 @@ class Selfish(Resource):
     def destroy(self) -> None: ...
 
 
+def test_a_turn_is_given_back_where_the_system_gives_no_more_threads(
+    board: Board, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("pytest_alchemy.driver.start_daemon", refuse)
+
+    asyncio.run(_scope(board).acreate(AsyncThing("orders")))
+
+    assert world.ids == ["orders"]
+    assert list(tmp_path.glob(".alchemy/shop/test-run/.turn-*")) == []
+
+
 def test_what_would_wait_for_its_own_create_is_told_so(board: Board) -> None:
     with pytest.raises(DeclaredInItselfError):
         _scope(board).create(Selfish("bird"))
