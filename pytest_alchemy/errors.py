@@ -515,10 +515,6 @@ class CryptographyMissingError(AlchemyError, ImportError):
         )
 
 
-class LeakWarning(AlchemyWarning):
-    """Something that a scope owned could not be destroyed."""
-
-
 class StateFolderError(AlchemyError):
     """A folder or file of ours that cannot be made or used."""
 

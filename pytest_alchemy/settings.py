@@ -12,7 +12,6 @@ Phase = Literal["up", "read", "destroy"]
 
 PHASES: tuple[Phase, ...] = ("up", "read", "destroy")
 STRATEGIES: tuple[Strategy, ...] = ("sequential", "parallel")
-KEEPS: tuple[Keep, ...] = ("never", "failed", "always")
 
 
 class Settings(msgspec.Struct, frozen=True):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from pytest_alchemy.plugin.options import OPTIONS, Options
-from pytest_alchemy.settings import KEEPS, STRATEGIES
+from pytest_alchemy.settings import STRATEGIES, Keep
 from tests.support.world import World
 
 IS_NATIVE_TOML = pytest.version_tuple >= (9, 0)
@@ -74,7 +75,7 @@ def test_the_choices_are_those_of_the_settings() -> None:
     choices = {option.name: option.choices for option in OPTIONS}
 
     assert choices["alchemy_destroy"] == STRATEGIES
-    assert choices["alchemy_keep"] == KEEPS
+    assert choices["alchemy_keep"] == get_args(Keep)
 
 
 def test_without_options_everything_has_its_default(pytester: pytest.Pytester) -> None:
