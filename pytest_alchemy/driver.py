@@ -203,10 +203,8 @@ class AsyncDriver:
         # Not in the loop's pool: if all its threads wait for other processes, nothing lets those go on.
         try:
             future = DaemonThreads().submit(contextvars.copy_context().run, blocking)
-        except (
-            RuntimeError
-        ):  # the system gives no more threads, and a turn has to be given back all the same
-            return blocking()
+        except RuntimeError:
+            return blocking()  # the system gives no more threads, and a turn is to be given back
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
