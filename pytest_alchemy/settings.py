@@ -37,3 +37,14 @@ class Settings(msgspec.Struct, frozen=True):
     keep: Keep = "never"
     teardown_timeout: float | None = None
     fake_account: str | None = None
+
+
+def is_in_account(module: str, world: str) -> bool:
+    """
+    Tell whether something lives in a fake account that is kept in a file.
+
+    Args:
+        module: Module of its class; a user's own kind may name its world like ours.
+        world: Where it lives.
+    """
+    return world.startswith("file:") and module.startswith("pytest_alchemy.cloudflare.")

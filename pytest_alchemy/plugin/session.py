@@ -23,7 +23,7 @@ from pytest_alchemy.report.book import FactBook
 from pytest_alchemy.report.facts import Fact
 from pytest_alchemy.report.fates import What
 from pytest_alchemy.scope import Scope
-from pytest_alchemy.settings import Settings
+from pytest_alchemy.settings import Settings, is_in_account
 from pytest_alchemy.shared import SharedScope
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.board import Board
@@ -310,17 +310,23 @@ class Session:
             # All of it: what it needs itself, other processes may have made.
             stage.record(records.Kept((), self.run.expires))
         for thing, reason in things.items():
-            hint = (
-                self._kept_until()
-                if thing.recorded
-                else "It is in memory and ends with this process: --alchemy-fake-account FILE"
-            )
-            self.book.add(self._fact("kept", thing, reason, hint=hint))
+            self.book.add(self._fact("kept", thing, reason, hint=self._kept_until(thing)))
 
-    def _kept_until(self) -> str:
+    def _kept_until(self, thing: Owned) -> str:
+        if not thing.recorded:
+            return "It is in memory and ends with this process: --alchemy-fake-account FILE"
+        if self._ends_with_run(thing):
+            return "It is in the fake account of this run and ends with it: --alchemy-fake-account FILE"
         until = clock.instant(self.run.expires)
         command = sweep_command(self.config, self.options)
         return f"It is kept until {until:%Y-%m-%d %H:%M} UTC. Clean up after that: {command}"
+
+    def _ends_with_run(self, thing: Owned) -> bool:
+        """Tell whether *thing* is in the account that workers share, and needs nothing of theirs that keeps that."""
+        if self.options.fake_account or not thing.scope.settings.fake_account:
+            return False
+        ours = isinstance(thing, Entry) and is_in_account(thing.kind.cls.__module__, thing.world)
+        return ours and not any(_shared_needs(thing))
 
     def _close(self, scope: Scope) -> Outcome:
         if self.is_over(scope):

@@ -23,6 +23,7 @@ from pytest_alchemy.recovery.finding import recorded_facts
 from pytest_alchemy.recovery.footing import present
 from pytest_alchemy.resource import Resource
 from pytest_alchemy.scope import Scope
+from pytest_alchemy.settings import is_in_account
 from pytest_alchemy.stage import Stage
 from pytest_alchemy.state.stagestate import Book
 
@@ -84,11 +85,9 @@ class DeadBook:
         account = self.stage.settings.fake_account
         if not isinstance(record, Intent) or account is None:
             return False
-        if not record.world.startswith("file:"):
-            return False
         seen = self.said.kinds.get(record.kind)
-        ours = seen is not None and seen.module.startswith("pytest_alchemy.cloudflare.")
-        return ours and not Path(account).exists()  # a user's own kind may name its world like that
+        ours = seen is not None and is_in_account(seen.module, record.world)
+        return ours and not Path(account).exists()
 
     def _call(self, record: Deferred) -> Call:
         scope = self._scope_at(record.path)

@@ -252,6 +252,35 @@ def test_keeping_works_in_every_worker(pytester: pytest.Pytester, world: World) 
     assert "       keep='failed'" in section(result)
 
 
+def test_what_is_kept_in_the_account_of_the_run_is_told_to_end_with_it(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from pytest_alchemy.cloudflare import D1Database
+
+        def test_shared(alchemy_app):
+            alchemy_app.create(D1Database("shared"))
+
+        @pytest.mark.alchemy(keep="always")
+        def test_kept(alchemy_scope):
+            alchemy_scope.create(D1Database("kept"))
+        """
+    )
+    ends = (
+        "       It is in the fake account of this run and ends with it: --alchemy-fake-account FILE"
+    )
+
+    result = world.run_apart("-n1", plugins="xdist")
+    lasting = world.run_apart("-n1", "--alchemy-fake-account=account.db", plugins="xdist")
+
+    assert ends in section(result)
+    result.stdout.fnmatch_lines(["=* 2 passed, 1 kept in *"])
+    assert ends not in section(lasting)
+    lasting.stdout.fnmatch_lines(["*It is kept until *", "=* 2 passed, 1 kept in *"])
+
+
 def _kept(world: World) -> list[Kept]:
     journals = world.state.glob("*/*/.journal/*.jsonl")
     records = [record for path in journals for record in read_journal(path, user_key()).records]
