@@ -16,7 +16,7 @@ from pytest_alchemy.ambient import current
 from pytest_alchemy.deferred import Owned
 from pytest_alchemy.driver import BlockingDriver, run_blocking
 from pytest_alchemy.entry import Entry, Status
-from pytest_alchemy.errors import MayStillAppearError, OtherWorldError
+from pytest_alchemy.errors import JournalWriteError, MayStillAppearError, OtherWorldError
 from pytest_alchemy.outcome import Failure, Outcome
 from pytest_alchemy.physicalnames import Run, new_run
 from pytest_alchemy.report.book import FactBook
@@ -304,13 +304,19 @@ class Session:
             return
         self._kept.add(scope.root)
         self._kept_things.update(things)
-        if any(thing.recorded for thing in things):
-            scope.root.record(records.Kept(scope.place, self.run.expires))
-        for stage in {stage for thing in things for stage in _shared_needs(thing)}:
-            # All of it: what it needs itself, other processes may have made.
-            stage.record(records.Kept((), self.run.expires))
+        problem = ""
+        try:
+            if any(thing.recorded for thing in things):
+                scope.root.record(records.Kept(scope.place, self.run.expires))
+            for stage in {stage for thing in things for stage in _shared_needs(thing)}:
+                # All of it: what it needs itself, other processes may have made.
+                stage.record(records.Kept((), self.run.expires))
+        except JournalWriteError as error:  # it is there all the same, and that is to be told
+            problem = f"That could not be recorded, so the next run destroys it: {error.reason}."
         for thing, reason in things.items():
-            self.book.add(self._fact("kept", thing, reason, hint=self._kept_until(thing)))
+            self.book.add(
+                self._fact("kept", thing, reason, hint=problem or self._kept_until(thing))
+            )
 
     def _kept_until(self, thing: Owned) -> str:
         if not thing.recorded:

@@ -281,6 +281,42 @@ def test_what_is_kept_in_the_account_of_the_run_is_told_to_end_with_it(
     lasting.stdout.fnmatch_lines(["*It is kept until *", "=* 2 passed, 1 kept in *"])
 
 
+def test_what_cannot_be_recorded_as_kept_is_told_to_go_with_the_next_run(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makepyfile(
+        full="""
+        from pytest_alchemy.state.disk import disk
+
+        write = disk.write
+
+        def refuse(fd, data):
+            if b'"op":"kept"' in data:
+                raise OSError(28, "No space left on device")
+            return write(fd, data)
+
+        disk.write = refuse
+        """,
+        test_one="""
+        from kinds import File
+
+        def test_one(alchemy_scope):
+            alchemy_scope.create(File("it"))
+        """,
+    )
+
+    result = world.run_apart("--alchemy-keep=always", plugins="full")
+
+    result.assert_outcomes(passed=1)
+    assert world.left == ["it"]
+    assert section(result)[-1] == (
+        "       That could not be recorded, so the next run destroys it: no space left on device."
+    )
+    pytester.makepyfile(test_one="def test_two(alchemy_scope): ...")
+    world.run_apart()
+    assert world.left == []
+
+
 def _kept(world: World) -> list[Kept]:
     journals = world.state.glob("*/*/.journal/*.jsonl")
     records = [record for path in journals for record in read_journal(path, user_key()).records]
