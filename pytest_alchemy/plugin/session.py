@@ -27,6 +27,7 @@ from pytest_alchemy.settings import Settings, is_in_account
 from pytest_alchemy.shared import SharedScope
 from pytest_alchemy.stage import Program, Stage
 from pytest_alchemy.state.board import Board
+from pytest_alchemy.state.journal import FileJournal
 from pytest_alchemy.state.keys import remember
 from pytest_alchemy.tracebacks import are_noise
 
@@ -139,6 +140,10 @@ class Session:
             self.book.count(scopes=1)
             yield shared
             shared.start_closing()
+            if isinstance(stage.journal, FileJournal) and not stage.journal.is_there:
+                lost = [each for each in shared.subtree() if each.recorded]  # the others' are told there
+                for each in lost:
+                    self.book.add(self._fact("leaked", each, "its record was deleted while in use"))
 
     @contextmanager
     def fake_cloudflare(self, item: pytest.Item) -> Iterator[FakeCloudflare]:

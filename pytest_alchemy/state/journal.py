@@ -215,6 +215,11 @@ class FileJournal:
         if self._durable:
             self._sync(end)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the file still stands where others look for it."""
+        return disk.access(self._file, os.F_OK)
+
     def close_at(self, lines: int) -> bool:
         """
         Close the file if it has *lines* lines, the first one included.
@@ -253,7 +258,7 @@ class FileJournal:
 
         Not by descriptor: whoever reads a file's times makes Linux renew them at the next write, which costs more.
         """
-        if not disk.access(self._file, os.F_OK):
+        if not self.is_there:
             remedy = "leave that folder alone while something uses it"
             raise JournalWriteError(self._file, "it was deleted while in use", remedy)
         self._looked = now

@@ -444,6 +444,29 @@ def test_one_of_the_workers_may_not_remove_it(pytester: pytest.Pytester, parts: 
     assert parts.left == []
 
 
+def test_what_nobody_can_destroy_any_more_because_its_record_was_deleted_is_a_leak(
+    pytester: pytest.Pytester, parts: World
+) -> None:
+    pytester.makepyfile(
+        test_app="""
+        import shutil
+        from parts import HERE, File
+
+        def test_one(alchemy_app):
+            alchemy_app.create(File("lost"))
+            shutil.rmtree(HERE / ".alchemy")
+        """
+    )
+
+    result = parts.run_apart("-n1", plugins="xdist")
+
+    assert parts.left == ["lost"]
+    head, thing, _, reason = section(result)
+    assert head == "1 created, 0 destroyed, 1 LEAKED in shop/test-*"
+    assert thing == "LEAKED File lost (*) in shop/test-run-*"
+    assert reason == "       its record was deleted while in use"
+
+
 def test_all_workers_see_one_account(pytester: pytest.Pytester, parts: World) -> None:
     pytester.makepyfile(
         test_app="""
