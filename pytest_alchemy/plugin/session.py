@@ -141,9 +141,10 @@ class Session:
             yield shared
             shared.start_closing()
             if isinstance(stage.journal, FileJournal) and not stage.journal.is_there:
-                lost = [each for each in shared.subtree() if each.recorded]  # the others' are told there
-                for each in lost:
-                    self.book.add(self._fact("leaked", each, "its record was deleted while in use"))
+                for lost in shared.subtree():
+                    if lost.recorded:  # what others made they tell themselves
+                        why = "its record was deleted while in use"
+                        self.book.add(self._fact("leaked", lost, why))
 
     @contextmanager
     def fake_cloudflare(self, item: pytest.Item) -> Iterator[FakeCloudflare]:
