@@ -125,10 +125,10 @@ class Teardown:
 
     async def run(self, strategy: Strategy) -> Outcome:
         """Destroy everything that can be destroyed; errors are in the outcome, interrupts are raised."""
-        before = retry.patient.get()
+        before, alarm = retry.patient.get(), Alarm(HOOK_CODE, self._aim)
         try:
             retry.patient.set(True)
-            with Alarm(HOOK_CODE, self._aim) as alarm:
+            with alarm:
                 if strategy == "sequential":
                     while thing := self._order.take():
                         self._done(thing, await self._here(thing, alarm))
@@ -137,7 +137,10 @@ class Teardown:
                 else:
                     await self._in_tasks()
         finally:
-            retry.patient.set(before)
+            try:
+                alarm.disarm()
+            finally:
+                retry.patient.set(before)
         return self._outcome
 
     def _here(self, thing: Owned, alarm: Alarm) -> Coroutine[Any, Any, Failure | None]:

@@ -14,8 +14,9 @@ from pytest_alchemy import clock
 _TICK = 0.25
 """How often a limit is looked at, in seconds: what takes less time than this costs nothing."""
 
-# `signal.signal` without its enums, which take ten times as long as everything else here.
+# The functions of `signal` without its enums, which take ten times as long as everything else here.
 _handle: Callable[[int, Any], Any] = _signal.signal
+_handler: Callable[[int], Any] = _signal.getsignal
 
 
 class Alarm:
@@ -56,9 +57,13 @@ class Alarm:
             and threading.current_thread() is threading.main_thread()
             and signal.getitimer(signal.ITIMER_REAL)[0] == 0
         ):
-            self._before = _handle(signal.SIGALRM, self._ring)
-            signal.setitimer(signal.ITIMER_REAL, _TICK, _TICK)
-            self._armed = True
+            self._before, self._armed = _handler(signal.SIGALRM), True
+            try:
+                _handle(signal.SIGALRM, self._ring)
+                signal.setitimer(signal.ITIMER_REAL, _TICK, _TICK)
+            except BaseException:  # an interrupt may come after each of them
+                self.disarm()
+                raise
 
     def __exit__(
         self,
@@ -67,10 +72,16 @@ class Alarm:
         trace: TracebackType | None,
     ) -> None:
         self.until = None
+        self.disarm()
+
+    def disarm(self) -> None:
+        """Give the timer back; quiet if that is done. An interrupt may come here, too: then it is to be called again."""
         if self._armed:
-            self._armed = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            _handle(signal.SIGALRM, self._before)
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            finally:
+                _handle(signal.SIGALRM, self._before)
+                self._armed = False
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
         self._tick(self)

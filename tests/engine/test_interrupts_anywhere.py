@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from types import CodeType, FrameType
 import pytest
 
 import pytest_alchemy
-from pytest_alchemy import retry
+from pytest_alchemy import retry, timelimit
 from pytest_alchemy.driver import BlockingDriver, DaemonThreads, in_async_hook, run_blocking
 from pytest_alchemy.scope import Scope, current
 from tests.unit.support.scopes import new_scope
@@ -172,3 +173,27 @@ def test_whatever_step_is_interrupted_everything_is_destroyed_and_at_once(
         if inspect.iscoroutine(each) and inspect.getcoroutinestate(each) == inspect.CORO_CREATED:
             each.close()
     assert len(tried) > 100
+
+
+class InterruptOfAlarm(Interrupt):
+    """The same in the code alone that sets a timer, which only the main thread may."""
+
+    def __call__(self, frame: FrameType, event: str, argument: object) -> None:
+        if frame.f_code.co_filename == timelimit.__file__:
+            super().__call__(frame, event, argument)
+
+
+def test_the_timer_is_given_back_whatever_step_is_interrupted() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0)  # pytest-timeout uses it as well
+    handler = signal.getsignal(signal.SIGALRM)
+    tried: set[Place] = set()
+    interrupt = None
+    while interrupt is None or interrupt.place:
+        new_world()
+        interrupt = InterruptOfAlarm(tried)
+        with suppress(KeyboardInterrupt):
+            run(make_and_destroy, new_scope(), interrupt)
+
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0), interrupt.place
+        assert signal.getsignal(signal.SIGALRM) is handler, interrupt.place
+    assert len(tried) > 5
