@@ -75,7 +75,7 @@ class Alarm:
         self.disarm()
 
     def disarm(self) -> None:
-        """Give the timer back; quiet if that is done. An interrupt may come here, too: then it is to be called again."""
+        """Give the timer back; quiet if that is done. An interrupt may come here, too: then call it again."""
         if self._armed:
             try:
                 signal.setitimer(signal.ITIMER_REAL, 0)
