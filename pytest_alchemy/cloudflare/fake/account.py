@@ -64,6 +64,8 @@ _BY_KIND = {product.kind: product for product in PRODUCTS}
 
 _MOST_REQUESTS = 1000
 _MOST_BYTES = 16 * 1024 * 1024
+_LAST_REQUEST = 2.0
+"""How long the end of a process waits for a request that another thread is in, in seconds."""
 
 
 class FakeAccount:
@@ -230,7 +232,7 @@ class FakeAccount:
             time_limit=self._time_limit,
         )
         self._storage.remove_strays(d1.database_ids)
-        self._close = weakref.finalize(self, _close_in, self._pid, self._storage)
+        self._close = weakref.finalize(self, _close_in, self._pid, self._lock, self._storage)
 
     def _current_storage(self) -> Storage:
         if self._path is not None and forks.process_id() != self._pid:
@@ -273,6 +275,10 @@ _ACCOUNTS = "/client/v4/accounts/"
 _HAS_OWN_SECRET = re.compile(rf"{BASE_PATH}{SIGNED_PATH}|{_ACCOUNTS}[^/]+/workers/assets/upload\Z")
 
 
-def _close_in(pid: int, storage: Storage) -> None:
-    if pid == forks.process_id():
-        storage.close()
+def _close_in(pid: int, lock: threading.RLock, storage: Storage) -> None:
+    # A process that ends may have daemon threads that still call: SQLite crashes if it is closed under one of them.
+    if pid == forks.process_id() and lock.acquire(timeout=_LAST_REQUEST):
+        try:
+            storage.close()
+        finally:
+            lock.release()

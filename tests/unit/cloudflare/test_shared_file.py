@@ -35,6 +35,27 @@ for number in range(count):
         print(number, flush=True)
 """
 
+ENDS_EARLY = """
+import atexit, sys, threading
+from tests.unit.cloudflare.api import Api
+from pytest_alchemy.cloudflare.fake import FakeAccount
+from pytest_alchemy.cloudflare.fake.jail import Jail
+
+def in_statement(_):
+    inside.set()
+    return False
+
+inside = threading.Event()
+Jail._is_late = in_statement
+count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500000) SELECT count(*) AS n FROM n"
+thread = threading.Thread(target=lambda: print(api.query(shared, count)), daemon=True)
+atexit.register(thread.join)  # called last
+api = Api(FakeAccount(sys.argv[1]))
+shared = api.result("GET", "@/d1/database/shared")["uuid"]
+thread.start()
+inside.wait()
+"""
+
 
 def start_writer(file: Path, who: str, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
@@ -96,6 +117,23 @@ def test_a_killed_writer_leaves_a_usable_account(file: Path, api: Api) -> None:
     rows = fresh.query(fresh.result("GET", "@/d1/database/shared")["uuid"], "PRAGMA quick_check")
     assert rows == [{"quick_check": "ok"}]
     assert fresh.account.world == api.account.world
+
+
+def test_a_process_that_ends_closes_the_account_only_after_the_request_of_another_thread(
+    file: Path, api: Api
+) -> None:
+    api.account.close()
+
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS_EARLY, str(file)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[{'n': 500000}]\n", "")
+    assert [*file.parent.glob("account.db-*")] == []  # closed, so its own files are gone
 
 
 def test_an_account_in_a_file_is_the_same_to_everyone_and_comes_back(file: Path, api: Api) -> None:
