@@ -7,9 +7,10 @@ package.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # that of `typing` takes longer to import than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from pytest_alchemy.app import alchemy as alchemy
     from pytest_alchemy.errors import StageDestroyed as StageDestroyed
     from pytest_alchemy.physicalnames import NameRule as NameRule

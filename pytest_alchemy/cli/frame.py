@@ -13,7 +13,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _QUIET: Final = "pytest_alchemy.quiet"
 _DEBUG: Final = "pytest_alchemy.debug"
+
+# Click tells these itself.
+_CLICKS_OWN = (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 """The option ``--json``; the verb's function takes it as *as_json* and ends with `print_json`."""
@@ -118,15 +121,20 @@ def telling_failures() -> Iterator[None]:
         warnings.showwarning = _showing_warnings(warnings.showwarning)
         try:
             yield
-        except KeyboardInterrupt:
-            show("Interrupted.", err=True)
-            raise click.exceptions.Exit(130) from None
-        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
-            raise  # click tells these itself
-        except Exception as error:
-            if is_debugging():
+        except BaseException as error:
+            if _is_interrupt(error):
+                with suppress(KeyboardInterrupt):  # a second one
+                    show("Interrupted.", err=True)
+                raise click.exceptions.Exit(130) from None
+            if is_debugging() or not isinstance(error, Exception) or isinstance(error, _CLICKS_OWN):
                 raise
             raise click.ClickException(sentence(error)) from error
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Tell whether *error* is Ctrl-C: as it is, at a prompt, or where Python 3.11 met it in the body of a class."""
+    behind = error.__context__ if isinstance(error, click.Abort) else error.__cause__
+    return isinstance(error, KeyboardInterrupt) or isinstance(behind, KeyboardInterrupt)
 
 
 def sentence(error: BaseException) -> str:

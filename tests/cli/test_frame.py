@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -152,6 +153,51 @@ def test_an_interrupt_ends_with_exit_code_130(act: CliRunner) -> None:
 
     assert result.exit_code == 130
     assert result.stderr == "Interrupted.\n"
+
+
+def test_so_does_one_at_a_prompt(act: CliRunner) -> None:
+    result = run(act, "act", "interrupted-prompt")
+
+    assert (result.exit_code, result.stderr) == (130, "Interrupted.\n")
+
+
+def test_so_does_a_second_one_that_comes_while_the_first_is_told(
+    act: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pytest_alchemy.cli.frame.show", interrupted)
+
+    result = run(act, "act", "interrupt")
+
+    assert result.exit_code == 130
+
+
+INTERRUPTED_IMPORT = """
+import os, runpy, signal, sys
+
+class Interrupt:
+    def find_spec(name, path=None, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the test was started with
+sys.meta_path.insert(0, Interrupt)
+runpy.run_module("pytest_alchemy", run_name="__main__")
+"""
+
+
+def test_one_while_the_command_is_loaded_ends_it_without_a_word(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_a_warning_of_ours_is_its_sentence_on_stderr(act: CliRunner) -> None:

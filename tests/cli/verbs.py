@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from unittest import mock
 
 import click
 
@@ -19,6 +20,11 @@ def raise_(error: BaseException) -> None:
 def show_colours() -> None:
     say("red", fg="red")
     console(sys.stdout).print("bold", style="bold red")
+
+
+def ask_and_be_interrupted() -> None:
+    with mock.patch("click.termui.visible_prompt_func", side_effect=KeyboardInterrupt):
+        click.prompt("Name")
 
 
 def work() -> None:
@@ -36,6 +42,7 @@ DEEDS: dict[str, Callable[[], object]] = {
     ),
     "bug": lambda: raise_(ZeroDivisionError()),
     "interrupt": lambda: raise_(KeyboardInterrupt()),
+    "interrupted-prompt": ask_and_be_interrupted,
     "warning": lambda: warnings.warn(AlchemyWarning("A password is in plain text."), stacklevel=1),
     "colours": show_colours,
     "work": work,
