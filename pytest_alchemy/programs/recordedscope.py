@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -104,7 +105,7 @@ class RecordedScope(Scope):
     def _inner(self, part: str) -> RecordedScope:
         inside: Scope | None = None
         if OWN_PART.fullmatch(part):
-            owner = self.owner_of(part)
+            owner = self.owner_of(part) or self._recall_owner(part)
             inside = owner.own_scope() if owner else None
         if inside is None:
             with self.root.lock:
@@ -114,6 +115,18 @@ class RecordedScope(Scope):
                     inside = self.children[part] = self.child(part, place=place, owner=self.owner)
         assert isinstance(inside, RecordedScope)
         return inside
+
+    def _recall_owner(self, part: str) -> Entry | None:
+        """Return the entry whose own scope is at *part*; None if it is gone, or its class cannot be imported."""
+        kind, _, id = part.rpartition(":")[0].partition("-")
+        for live in self.recorded.generations(self.place, kind, id):
+            if own_part(kind, id, live.entry.generation) == part:  # type: ignore[union-attr]  # resources only
+                # A user's module may fail, for one: whoever needs the owner itself tells why.
+                with suppress(Exception):
+                    owner = self.recall(live)
+                    assert isinstance(owner, Entry)
+                    return owner
+        return None
 
     def recall(self, live: Live) -> Owned:
         """

@@ -297,6 +297,20 @@ def test_what_still_needs_something_keeps_it_until_it_is_declared_anew(world: Wo
     assert world.took() == ["update user", "destroy db"]
 
 
+def test_what_is_older_than_the_part_that_it_needs_goes_before_it(world: World) -> None:
+    with alchemy("my-app", stage="prod") as app:
+        app.create(Thing("user"))
+    with alchemy("my-app", stage="prod") as app:
+        stack = app.create(Stack("stack"))
+        app.create(Thing("user", uses=[stack.first]))
+    world.took()
+
+    with alchemy("my-app", stage="prod") as app:
+        app.create(Thing("other"))
+
+    assert world.took() == ["create other", "destroy stack", "destroy user", "destroy db"]
+
+
 def test_what_failed_to_change_keeps_what_it_needed(world: World) -> None:
     with alchemy("my-app", stage="prod") as app:
         db = app.create(Thing("db"))
