@@ -288,15 +288,22 @@ class Recorded:
         depth = len(place)
         return (live for live in list(self.lives.values()) if live.entry.path[:depth] == place)
 
-    def undeclared(self, place: Place) -> dict[int, Live]:
-        """Return what is recorded in *place* or inside it, neither declared nor spared, by number."""
+    def undeclared(self, place: Place, *, spared_from: int = 0) -> dict[int, Live]:
+        """
+        Return what is recorded in *place* or inside it, neither declared nor spared, by number.
+
+        Args:
+            place: Where it is.
+            spared_from: How long a place has to be for being spared to count: what is around *place* may be spared for
+                no longer than until it has said what is to be inside it.
+        """
         depth, declared = len(place), self.declared
         return {
             number: live
             for number, live in list(self.lives.items())
             if number not in declared
             and live.entry.path[:depth] == place
-            and not self.is_spared(live.entry.path)
+            and not self.is_spared(live.entry.path, spared_from)
         }
 
     def has_inside(self, place: Place) -> bool:
@@ -315,10 +322,10 @@ class Recorded:
         }
         return sorted(name for name in names if ":" not in name)
 
-    def is_spared(self, place: Place) -> bool:
-        """Tell whether *place* or one around it is spared."""
+    def is_spared(self, place: Place, shortest: int = 0) -> bool:
+        """Tell whether *place* or one around it that is not shorter than *shortest* is spared."""
         return bool(self.spared) and any(
-            place[:length] in self.spared for length in range(len(place) + 1)
+            place[:length] in self.spared for length in range(shortest, len(place) + 1)
         )
 
     def kind(self, name: str) -> Kind:

@@ -68,10 +68,12 @@ def _has_parts_to_end(scope: RecordedScope, entry: LastingEntry, resource: Resou
         return False
     scope.recorded.spared.discard(inside.place)  # it says itself what is to be inside it
     for kept in Entry.given_by(resource):  # or it would give what is not there
-        if kept.scope.root is scope.root:
+        # What was declared has said itself what is to be inside it.
+        if kept.scope.root is scope.root and kept.seq not in declared:
             declared.add(kept.seq)
             scope.recorded.spared.add((*kept.scope.place, kept.own_part))
-    undeclared = set(scope.recorded.undeclared(inside.place))
+    depth = len(inside.place)
+    undeclared = set(scope.recorded.undeclared(inside.place, spared_from=depth))
     if undeclared:
         scope.recorded.unfinished.append((entry, undeclared))
     return bool(undeclared)

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_alchemy import Resource, alchemy
 
-from .things import Fixed, Refused, Stack, Thing, World, here
+from .things import Fixed, Refused, Stack, Thing, Tower, World, here
 
 
 class Cut(Fixed, kind="cut"):
@@ -113,4 +113,22 @@ def test_a_part_that_an_update_declared_no_longer_goes_although_its_program_fail
     assert world.sizes == {"b": 1, "s": 2}
     world.took()
     deploy(Stack("s", parts=["b"], size=2))
+    assert world.took() == []
+
+
+def test_a_part_of_a_part_that_an_update_declared_no_longer_goes_although_that_failed(
+    world: World,
+) -> None:
+    deploy(Tower("t", parts=["a", "b"]))
+    world.broken = {"update t"}
+    with pytest.raises(Refused), alchemy("my-app", stage="prod") as app:
+        app.create(Tower("t", parts=["b"]))
+    world.broken.clear()
+    assert world.sizes == {"a": 1, "b": 1, "stack": 1, "t": 1}
+
+    deploy(Tower("t", parts=["b"]))
+
+    assert world.sizes == {"b": 1, "stack": 1, "t": 1}
+    world.took()
+    deploy(Tower("t", parts=["b"]))
     assert world.took() == []

@@ -29,7 +29,7 @@ from pytest_alchemy.plan import Step
 from pytest_alchemy.programs.application import Application
 from pytest_alchemy.programs.commandline import CommandLine, commanded
 
-from .things import AsyncThing, Fixed, Picky, Refused, Stack, Thing, World, here
+from .things import AsyncThing, Fixed, Picky, Refused, Stack, Thing, Tower, World, here
 
 Deploy = Callable[..., list[Any]]
 
@@ -810,6 +810,18 @@ def test_a_composite_that_is_changed_says_itself_what_is_inside_it(
 
     assert world.took() == ["update stack", "destroy cache"]
     assert world.sizes == {"db": 1, "stack": 1}
+
+
+def test_a_composite_inside_another_says_itself_what_is_inside_it(
+    world: World, deploy: Deploy
+) -> None:
+    deploy(Tower("tower", parts=["db", "cache"]))
+    world.took()
+
+    deploy(Tower("tower", parts=["db"]))
+
+    assert world.took() == ["update stack", "update tower", "destroy cache"]
+    assert world.sizes == {"db": 1, "stack": 1, "tower": 1}
 
 
 def test_a_child_that_a_changed_composite_still_has_as_an_output_stays(

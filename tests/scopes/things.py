@@ -149,3 +149,13 @@ class Stack(Resource, kind="stack"):
 
     def destroy(self) -> None:
         here().act("destroy", self)
+
+
+class Tower(Stack, kind="tower"):
+    """Makes a stack inside itself, and keeps that as an output."""
+
+    stack: Stack = output()
+
+    async def fill(self) -> None:
+        self.stack = await Stack("stack", parts=self.parts)
+        self.first = self.stack.first
