@@ -97,7 +97,12 @@ def settings_for(node: Node | None, options: Options) -> Settings:
     Raises:
         pytest.UsageError: A marker that was added after the collection says what it cannot.
     """
-    return _merge(options, () if node is None else tuple(_said(node).items()))
+    said = {} if node is None else _said(node)
+    try:
+        return _merge(options, tuple(said.items()))
+    except TypeError:  # a list, say: nothing that cannot be hashed is a valid value
+        _refuse(list(_wrong_keywords(said)))
+        raise
 
 
 @lru_cache(maxsize=256)

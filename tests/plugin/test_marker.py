@@ -715,3 +715,27 @@ def test_opening_a_scope_twice_is_quiet(pytester: pytest.Pytester) -> None:
     open_scope(item)
 
     assert item.fixturenames.count("alchemy_scope") == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("value", ["some", ["always"]])
+def test_a_marker_that_a_fixture_adds_is_checked_as_well(
+    pytester: pytest.Pytester, world: World, value: object
+) -> None:
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.fixture(autouse=True)
+        def keep(request):
+            request.node.add_marker(pytest.mark.alchemy(keep={value!r}))
+
+        def test_one(keep, alchemy_scope): ...
+        """
+    )
+
+    result = world.run()
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [f"E*keep={value!r} is not one of: never, failed, always.".replace("[", "[[]")]
+    )
