@@ -156,12 +156,18 @@ class Stage:
         self._numbers = itertools.count(first_number)
         self._access: tuple[Mapping[str, Sequence[str]], str] = {}, ""
         self._memory = f"memory:{forks.process_id()}"
+        self._process = forks.process
         no_password = PasswordKey(self.title, None, None, self.record)
         self.sealer = Sealer(settings.app, name, key or no_password)
 
     @property
     def title(self) -> str:
         return f"{self.settings.app}/{self.name}"
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process made it, and is no fork of the one that did: that ends it."""
+        return self._process is forks.process
 
     def use_password(self, password: str | None, vault: Vault | None) -> None:
         """

@@ -90,7 +90,7 @@ class Application(LastingScope):
 
     async def leave(self, error: BaseException | None, driver: Driver) -> None:
         """End its block: finalize it, unless its program died half-way."""
-        if error is not None:
+        if error is not None or not self.root.is_ours:
             self.start_closing()
             self.give_up()
         else:
@@ -104,4 +104,5 @@ class Application(LastingScope):
         atexit.unregister(self.give_up)
         if current.get() is self:
             current.set(self._outer)
-        give_up(clean)
+        if self.root.is_ours:
+            give_up(clean)

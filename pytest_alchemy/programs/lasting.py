@@ -112,6 +112,8 @@ class LastingScope(RecordedScope):
 
     async def leave(self, error: BaseException | None, driver: Driver) -> None:
         """End the block of this scope: its program may have died half-way, or declared all that it wants."""
+        if not self.root.is_ours:
+            return
         with self.root.lock:
             self._blocks -= 1
             is_last = not self._blocks

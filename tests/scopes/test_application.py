@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -155,6 +156,36 @@ def test_a_program_that_ends_without_finalizing_gives_its_stage_up(
     state = json.loads((folder / ".alchemy/my-app/prod/state.json").read_text())
 
     assert list(state["resources"]) == ["thing-a"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.parametrize("end", ["sys.exit(0)", "pass"])
+def test_a_fork_of_a_program_ends_without_its_stage(folder: Path, end: str) -> None:
+    program = (
+        "import os, sys\n"
+        "from pytest_alchemy import alchemy\n"
+        "from tests.scopes.things import Thing\n"
+        "with alchemy('my-app', stage='prod') as app, app.run('data') as data:\n"
+        "    data.create(Thing('a'))\n"
+        "    if (child := os.fork()) == 0:\n"
+        f"        {end}\n"
+        "    else:\n"
+        "        print(os.waitpid(child, 0)[1])\n"
+        "        data.create(Thing('b'))\n"
+    )
+    repository = str(Path(__file__).parents[2])
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": repository},
+    )
+
+    assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
+    state = json.loads((folder / ".alchemy/my-app/prod/data/state.json").read_text())
+    assert list(state["resources"]) == ["thing-a", "thing-b"]
 
 
 def test_a_finalized_application_makes_nothing_any_more(world: World) -> None:
