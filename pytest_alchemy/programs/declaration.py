@@ -153,7 +153,7 @@ async def _declare_known(
         step = _decided(scope, entry, names, exists=exists, first=first)
         if scope.recorded.wishes.plan_only or step is Step.KEEP:
             return steps.keep(scope, entry, resource, first=first)
-        if step is Step.REMAKE:
+        if step is Step.REMAKE and not (first and steps.has_to_stay(scope, entry)):
             return await steps.remake(scope, entry, resource, driver)
         if step is Step.UPDATE and await steps.update(scope, entry, resource, driver, first=first):
             return resource

@@ -306,6 +306,14 @@ class Recorded:
             and not self.is_spared(live.entry.path, spared_from)
         }
 
+    def is_needed_outside(self, place: Place) -> bool:
+        """Tell whether anything needs what is recorded in *place* or inside it, and is not there itself."""
+        if not self.has_inside(place):
+            return False
+        inside = {live.entry.seq for live in self.inside(place)}
+        needs = dict(self.needs)  # others declare meanwhile
+        return any(n not in inside and not inside.isdisjoint(its) for n, its in needs.items())
+
     def has_inside(self, place: Place) -> bool:
         """Tell whether anything was recorded in *place* or inside it."""
         return place in self._places

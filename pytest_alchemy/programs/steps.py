@@ -10,7 +10,7 @@ from pytest_alchemy.entry import CREATED, DESTROYED, Entry
 from pytest_alchemy.errors import AlreadyExistsError, MustReplaceError
 from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.plan import Step
-from pytest_alchemy.programs.recorded import LastingEntry
+from pytest_alchemy.programs.recorded import LastingEntry, own_part
 from pytest_alchemy.programs.recordedscope import RecordedScope
 from pytest_alchemy.records import Created
 from pytest_alchemy.resource import Resource
@@ -153,8 +153,12 @@ def _begun(
     """Return a new entry in the place of *old*, None if another one has taken it meanwhile."""
     before = scope.recorded.newest(scope.place, kind.name, resource.id)
     generation = old.generation if old else before.entry.generation if before else 0  # type: ignore[union-attr]  # intents only
+    generation += 1
+    # What its predecessor made inside itself may have to stay until those have changed that still need it.
+    while _parts_are_needed(scope, kind, resource.id, generation):
+        generation += 1
     _forget_outputs(resource)
-    entry = LastingEntry.new(scope, kind, resource, generation + 1)
+    entry = LastingEntry.new(scope, kind, resource, generation)
     with scope.root.lock:
         scope.refuse_if_closed(resource)
         if old is not None:
@@ -165,6 +169,16 @@ def _begun(
             scope.owned[old.key] = old
             scope.recorded.shield([scope.recorded.lives[old.seq]])
         return entry if scope.owned.setdefault(entry.key, entry) is entry else None
+
+
+def has_to_stay(scope: RecordedScope, entry: LastingEntry) -> bool:
+    """Tell whether something else still needs what *entry* made inside itself, so that it cannot be made again."""
+    return _parts_are_needed(scope, entry.kind, entry.id, entry.generation)
+
+
+def _parts_are_needed(scope: RecordedScope, kind: Kind, id: str, generation: int) -> bool:
+    part = own_part(kind.name, id, generation)
+    return scope.recorded.is_needed_outside((*scope.place, part))
 
 
 def _give_up(scope: RecordedScope, entry: LastingEntry, old: LastingEntry | None) -> None:

@@ -132,3 +132,41 @@ def test_a_part_of_a_part_that_an_update_declared_no_longer_goes_although_that_f
     world.took()
     deploy(Tower("t", parts=["b"]))
     assert world.took() == []
+
+
+class CutStack(Stack, kind="cutstack"):
+    """Its destroy can be interrupted when it is over."""
+
+    def destroy(self) -> None:
+        super().destroy()
+        if "after" in here().broken:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("broken", "called", "again"),
+    [
+        ("destroy user", ["destroy stack", "destroy user"], []),
+        ("after", ["destroy stack"], ["destroy stack"]),  # nobody knows that it is gone
+    ],
+)
+def test_what_still_needs_a_part_of_a_composite_that_is_gone_is_changed_before_that_part_goes(
+    world: World, broken: str, called: list[str], again: list[str]
+) -> None:
+    deploy(Thing("user"), Thing("other"))
+    with alchemy("my-app", stage="prod") as app:
+        stack = app.create(CutStack("stack"))
+        for thing in Thing("user", uses=[stack.first]), Thing("other"):
+            app.create(thing)
+    world.took()
+    world.broken = {broken}
+    with suppress(ExceptionGroup, KeyboardInterrupt):
+        deploy(Thing("other"))
+    assert world.took() == called
+    world.broken.clear()
+
+    for _ in range(2):
+        deploy(CutStack("stack"), Thing("user"), Thing("other"))
+
+    assert world.took() == ["create db", "create stack", "update user", *again, "destroy db"]
+    assert world.sizes == {"db": 1, "other": 1, "stack": 1, "user": 1}
