@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = are_noise
 
+# Taken once: of an imported name each look at a method makes a bound one.
+_current, _make_current = current.get, current.set
+
 
 def hook_of(entry: Entry, resource: Resource, name: str, *args: Any) -> Callable[[], Any]:
     """Return the call of a hook, with the resource's own scope as the current one while it runs."""
@@ -29,14 +32,14 @@ def hook_of(entry: Entry, resource: Resource, name: str, *args: Any) -> Callable
 
 def _call_inside(entry: Entry, binding: Binding, hook: Callable[[], Any]) -> Any:
     """Call *hook*, or return what awaits it, with the scope of *entry* as the current one and its outputs unguarded."""
-    before = current.get()
+    before = _current()
     binding.hooks_open += 1
     try:
-        current.set(entry)  # here: an interrupt may come as soon as it is set
+        _make_current(entry)  # here: an interrupt may come as soon as it is set
         result = hook()
     finally:
         binding.hooks_open -= 1
-        current.set(before)
+        _make_current(before)
     if result is None or not is_awaitable(result):
         return result
     return _await_inside(entry, binding, result)
@@ -44,14 +47,14 @@ def _call_inside(entry: Entry, binding: Binding, hook: Callable[[], Any]) -> Any
 
 async def _await_inside(entry: Entry, binding: Binding, hook: Awaitable[Any]) -> Any:
     """Return what *hook* returns, in the same surroundings as in `_call_inside`."""
-    before = current.get()
+    before = _current()
     binding.hooks_open += 1
     try:
-        current.set(entry)
+        _make_current(entry)
         return await hook
     finally:
         binding.hooks_open -= 1
-        current.set(before)
+        _make_current(before)
 
 
 _INSIDE = frozenset({_call_inside.__code__, _await_inside.__code__})
@@ -59,7 +62,7 @@ _INSIDE = frozenset({_call_inside.__code__, _await_inside.__code__})
 
 def runs_in_hook_of(entry: Entry) -> bool:
     """Tell whether a hook of *entry* waits for this, from another thread as well, or began this task or thread."""
-    inside: set[object] = {current.get(), *_hooks_on(sys._getframe(1))}
+    inside: set[object] = {_current(), *_hooks_on(sys._getframe(1))}
     known = 0
     while entry not in inside and known < len(inside):
         known = len(inside)
