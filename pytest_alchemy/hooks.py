@@ -24,19 +24,19 @@ __tracebackhide__ = are_noise
 _current, _make_current = current.get, current.set
 
 
-def hook_of(entry: Entry, resource: Resource, name: str, *args: Any) -> Callable[[], Any]:
-    """Return the call of a hook, with the resource's own scope as the current one while it runs."""
-    hook = functools.partial(entry.kind.hooks[name], resource, *args)
-    return functools.partial(_call_inside, entry, resource._alchemy, hook)
+def hook_of(entry: Entry, resource: Resource, hook: Callable[[Any], Any]) -> Callable[[], Any]:
+    """Return the call of *hook* on *resource*, with the own scope of *entry* as the current one while it runs."""
+    return functools.partial(_call_inside, entry, resource, hook)
 
 
-def _call_inside(entry: Entry, binding: Binding, hook: Callable[[], Any]) -> Any:
+def _call_inside(entry: Entry, resource: Resource, hook: Callable[[Any], Any]) -> Any:
     """Call *hook*, or return what awaits it, with the scope of *entry* as the current one and its outputs unguarded."""
+    binding = resource._alchemy
     before = _current()
     binding.hooks_open += 1
     try:
         _make_current(entry)  # here: an interrupt may come as soon as it is set
-        result = hook()
+        result = hook(resource)
     finally:
         binding.hooks_open -= 1
         _make_current(before)

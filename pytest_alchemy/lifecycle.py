@@ -86,13 +86,14 @@ async def destroy(owned: Owned, driver: Driver, deadline: float | None = None) -
 
 async def exists(entry: Entry, driver: Driver) -> bool:
     """Tell whether what *entry* stands for exists; what `read` finds out is in its resource then."""
-    found, entry.loop = await driver.call(hook_of(entry, entry.resource, "read"))
+    read = hook_of(entry, entry.resource, entry.kind.hooks["read"])
+    found, entry.loop = await driver.call(read)
     return bool(found)
 
 
 async def clear(entry: Entry, driver: Driver) -> None:
     """Destroy by name alone what may or may not exist, without any record of it."""
-    await driver.call(hook_of(entry, entry.resource, "destroy"))
+    await driver.call(hook_of(entry, entry.resource, entry.kind.hooks["destroy"]))
 
 
 def note_failure(owned: Owned, error: BaseException, attempts: int) -> None:
@@ -173,7 +174,8 @@ async def make(entry: Entry, driver: Driver, *, in_doubt: bool = False) -> None:
         in_doubt: Whether an earlier create of it got no answer: what has its name may well be ours.
     """
     try:
-        _, entry.loop = await driver.call(hook_of(entry, entry.resource, "create"))
+        create = hook_of(entry, entry.resource, entry.kind.hooks["create"])
+        _, entry.loop = await driver.call(create)
         outputs: dict[str, Any] = {}
         if entry.kind.outputs:
             entry.kind.check_outputs(entry.resource)
@@ -268,7 +270,9 @@ async def update(
     entry.hold()
     if entry.recorded:
         stage.record(records.Updating(entry.seq, entry.sealed(props), entry.numbers_needed()))
-    _, loop = await driver.call(hook_of(entry, resource, "update", previous), loop=entry.loop)
+    change = entry.kind.hooks["update"]
+    hook = hook_of(entry, resource, lambda changed: change(changed, previous))
+    _, loop = await driver.call(hook, loop=entry.loop)
     entry.kind.check_outputs(resource)
     entry.let_go()
     entry.resource, entry.props, entry.needs = resource, props, after
@@ -304,12 +308,13 @@ async def unmake(entry: Entry, driver: Driver, deadline: float | None = None) ->
     check_world(entry, resource)
     try:
         if entry.status is not CREATED and "read" in entry.kind.hooks:
-            read = hook_of(entry, resource, "read")
+            read = hook_of(entry, resource, entry.kind.hooks["read"])
             exists, _ = await driver.call(read, loop=loop, deadline=deadline)
             if not exists:
                 _check_settled(entry)
                 return
-        hook, function = hook_of(entry, resource, "destroy"), entry.kind.hooks["destroy"]
+        function = entry.kind.hooks["destroy"]
+        hook = hook_of(entry, resource, function)
         await driver.call(hook, loop=loop, deadline=deadline, function=function)
     except Exception as error:
         if not advise(error, now=clock.now()).gone:
