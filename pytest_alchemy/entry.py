@@ -268,7 +268,7 @@ class Entry(Turns):
         Raises:
             AlchemyError: A secret in it cannot be sealed.
         """
-        if not data:
+        if SCALARS.issuperset(map(type, data.values())):  # no secret stands in those
             return data
         key = resource_key(self.kind.name, self.id)
         return self.scope.root.sealer.seal(self.scope.place, key, data)

@@ -191,7 +191,7 @@ def variables(data: Any) -> Iterator[str]:
             yield data["$env"]
         else:
             for item in data.values():
-                if item.__class__ is not str:
+                if item.__class__ not in SCALARS:
                     yield from variables(item)
     elif isinstance(data, list):
         for item in data:
