@@ -207,7 +207,7 @@ class AsyncDriver:
             return blocking()  # the system gives no more threads, and a turn is to be given back
         try:
             return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or interrupted
             if undo is not None:
                 future.add_done_callback(lambda done: done.exception() or undo(done.result()))
             raise

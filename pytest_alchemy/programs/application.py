@@ -6,6 +6,7 @@ import atexit
 from collections.abc import Callable
 from typing import Any
 
+from pytest_alchemy import scope
 from pytest_alchemy.ambient import current
 from pytest_alchemy.driver import Driver
 from pytest_alchemy.errors import StageGivenUpError
@@ -23,9 +24,12 @@ class Application(LastingScope):
     Args:
         stage: The stage.
         recorded: What earlier programs recorded of it.
-        give_up: Ends the ownership of the stage; it is told whether nothing is left in it.
+        give_up: Ends the ownership of the stage, quiet if that has ended; it is told whether nothing is left in it.
         back_up: Copies what is recorded of the stage.
         destroy_strategy: How it destroys.
+
+    Attributes:
+        is_open: Whether this process still owns the stage: neither finalized nor given up.
     """
 
     def __init__(
@@ -38,7 +42,8 @@ class Application(LastingScope):
     ) -> None:
         super().__init__(stage, name=stage.settings.app, destroy_strategy=destroy_strategy)
         self.recorded = recorded
-        self._give_up_stage: Callable[[bool], None] | None = give_up
+        self._give_up_stage = give_up
+        self.is_open = True
         self._back_up = back_up
         self._outer: Any = None
         atexit.register(self.give_up)
@@ -48,11 +53,6 @@ class Application(LastingScope):
         """What was decided of everything that was declared so far, in order."""
         return self.recorded.planned
 
-    @property
-    def is_open(self) -> bool:
-        """Whether this process still owns the stage: neither finalized nor given up."""
-        return self._give_up_stage is not None
-
     def enter(self) -> None:
         """Make it the current scope from now on, until it is given up."""
         self._outer = current.get()
@@ -60,7 +60,7 @@ class Application(LastingScope):
 
     async def collect(self, driver: Driver) -> None:
         """Destroy what is recorded and no longer declared, and close the application; quiet if it is closed."""
-        if self._give_up_stage is None:
+        if not self.is_open:
             return
         self.start_closing()  # what is declared from now on would be destroyed all the same
         try:
@@ -97,12 +97,11 @@ class Application(LastingScope):
             await self.collect(driver)
 
     def give_up(self, clean: bool = False) -> None:
-        """End the ownership of the stage; quiet if it has ended."""
-        give_up, self._give_up_stage = self._give_up_stage, None
-        if give_up is None:
-            return
+        """End the ownership of the stage; quiet if it has ended, and does what is left to do if it was interrupted."""
+        self.is_open = False
         atexit.unregister(self.give_up)
-        if current.get() is self:
+        here = scope.current()
+        if here is not None and here.root is self.root:  # an interrupt may have kept a block open
             current.set(self._outer)
         if self.root.is_ours:
-            give_up(clean)
+            self._give_up_stage(clean)

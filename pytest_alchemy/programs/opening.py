@@ -55,7 +55,10 @@ class Opening:
         trace: TracebackType | None,
     ) -> None:
         assert self._opened is not None
-        await self._opened.leave(error, ASYNC)
+        try:
+            await self._opened.leave(error, ASYNC)
+        finally:
+            self._opened.give_up()  # an interrupt may have come just where that was to be done
 
     def __enter__(self) -> Application:
         refuse_in_coroutine("with", "async with")
@@ -69,14 +72,21 @@ class Opening:
         trace: TracebackType | None,
     ) -> None:
         assert self._opened is not None
-        run_blocking(self._opened.leave(error, BLOCKING))
+        try:
+            run_blocking(self._opened.leave(error, BLOCKING))
+        finally:
+            self._opened.give_up()  # as above
 
     async def _open(self, driver: Driver) -> Application:
         choice = self._choice
         if choice.wishes.phase == "destroy":
             await driver.aside(lambda: _destroy(choice))
         opened = await driver.aside(lambda: open_stage(choice), Application.give_up)
-        opened.enter()
+        try:
+            opened.enter()
+        except BaseException:  # an interrupt
+            opened.give_up()
+            raise
         return opened
 
 
@@ -101,16 +111,16 @@ def open_stage(choice: Choice) -> Application:
             lasting.take(choice.lock_timeout)
         with no_search():  # until the documents that were read are gone
             stage, recorded = _read(choice, store, lasting, reads=reads)
+        application = Application(
+            stage, recorded, lambda clean: lasting.end(clean=clean), partial(back_up, folder)
+        )
+        if listener is not None:
+            recorded.listener = listener
+            listener.opened(application)
+        return application
     except BaseException:
         lasting.end(clean=False)
         raise
-    application = Application(
-        stage, recorded, lambda clean: lasting.end(clean=clean), partial(back_up, folder)
-    )
-    if listener is not None:
-        recorded.listener = listener
-        listener.opened(application)
-    return application
 
 
 def _read(

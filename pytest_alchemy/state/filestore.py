@@ -11,7 +11,7 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -111,10 +111,8 @@ class FileStore:
 
     def release(self, lease: Lease) -> None:
         with self._guard:
-            if self._lease != lease or self._lock is None:
-                return
-            lock = self._let_go()
-            lock.release()
+            if self._lease == lease and self._lock is not None:
+                self._end(self._lock.release)
 
     def epoch(self) -> str:
         marked = read_file(self._file(FENCE)) or b""
@@ -204,23 +202,22 @@ class FileStore:
 
     def erase(self, lease: Lease) -> None:
         with self._guard:
-            self._check(lease)
-            lock = self._let_go()
-        remove_stage(self.folder, lock)
+            lock = self._check(lease)
+            self._end(lambda: remove_stage(self.folder, lock))
 
     # Details.
 
-    def _check(self, lease: Lease) -> None:
+    def _check(self, lease: Lease) -> StageLock:
         if self._lease != lease or self._lock is None or not self._lock.is_good:
             raise LeaseLostError(self._stage, lease.fence)
+        return self._lock
 
-    def _let_go(self) -> StageLock:
-        assert self._lock is not None
-        lock, journal = self._lock, self._journal
+    def _end(self, give_back: Callable[[], object]) -> None:
+        """End the lease; *give_back* gives its lock back. Forgotten last: what an interrupt cut off can be repeated."""
+        if self._journal is not None:
+            self._journal.close()
+        give_back()
         self._lock = self._lease = self._journal = self._header = None
-        if journal is not None:
-            journal.close()
-        return lock
 
     def _append(self, lease: Lease, record: Record) -> None:
         while True:
@@ -293,7 +290,10 @@ class FileStore:
         try:
             yield
         finally:
-            lock.release(remove=True)
+            try:
+                lock.release(remove=True)
+            finally:
+                lock.release()  # an interrupt may have come at the entry of the first call
 
     def _compare(self, place: Place, version: str | None) -> str:
         """Return the path of a document that has *version* now."""

@@ -141,11 +141,11 @@ class Root:
             held = StageLock(folder / lock, stage=stage)
             try:
                 held.acquire(holder, timeout)
+                # The journals' folder may have gone just before the lock came.
+                self.make(folder)
             except FileNotFoundError:
                 continue
-            try:
-                self.make(folder)  # the journals' folder may have gone just before the lock came
-            except BaseException:
+            except BaseException:  # an interrupt, say, when it is held already
                 held.release()
                 raise
             return held

@@ -80,16 +80,18 @@ class LastingStage:
         Args:
             clean: True if nothing is left in it: then it is forgotten.
         """
-        lease, self._lease = self._lease, None
+        lease = self._lease
         if lease is None:
             return
+        wrote, self._wrote = self._wrote, False
         try:
-            if self._wrote:  # else it is as it was folded when it was opened
+            if wrote:  # else it is as it was folded when it was opened
                 fold_stage(self._store, lease)
             if clean:
                 self._store.erase(lease)
         finally:
             self._store.release(lease)
+            self._lease = None  # last: what was interrupted is done by the next call
 
     def _owned(self, stage: str) -> Lease:
         if self._lease is None:

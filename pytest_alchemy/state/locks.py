@@ -171,16 +171,18 @@ class StageLock:
             fd, self._fd = self._fd, -1
             if fd < 0:
                 return
-            _held.discard(self)
-            ours = remove and is_same_file(fd, self._name)
             try:
+                _held.discard(self)
+                ours = remove and is_same_file(fd, self._name)
                 if ours and os.name == "posix":
                     with suppress(OSError):
                         disk.unlink(self._name)
             finally:
-                with suppress(OSError):  # closing frees it as well
-                    unlock(fd)
-                disk.close(fd)
+                try:
+                    with suppress(OSError):  # closing frees it as well
+                        unlock(fd)
+                finally:
+                    disk.close(fd)
             if ours and os.name != "posix":  # an open file cannot be deleted there
                 with suppress(OSError):
                     disk.unlink(self._name)
@@ -276,11 +278,11 @@ def _open_locked(path: str) -> int:
             raise StateFolderError(path, reason_of(error)) from error
         try:
             locked = try_lock(fd, path)
+            if locked and is_same_file(fd, path):
+                return fd
         except BaseException:
             disk.close(fd)
             raise
-        if locked and is_same_file(fd, path):
-            return fd
         disk.close(fd)
         if not locked:
             return -1

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import CodeType, FrameType
+from typing import TypeVar
 
 import pytest
 
@@ -31,6 +32,7 @@ from tests.unit.support.world import (
 OURS = str(Path(pytest_alchemy.__file__).parent)
 PATIENCE = 30.0
 Place = tuple[CodeType, int]
+P = TypeVar("P")
 
 
 class Interrupt:
@@ -146,6 +148,20 @@ def attempt(program: Program, tried: set[Place]) -> str:
     return interrupt.place
 
 
+def everywhere(attempt: Callable[[P, set[Place]], str], program: P) -> set[Place]:
+    """Let *attempt* interrupt *program* at one place after the other, and return them all."""
+    gc.collect()  # what others left would be freed at some moment of ours
+    tried: set[Place] = set()
+    # A thread for each: Python 3.11 counts the depth of its stack wrong after some of these errors.
+    while DaemonThreads().submit(attempt, program, tried).result(PATIENCE):
+        pass
+    gc.collect()  # and what is left here, at some moment of others
+    for each in gc.get_objects():  # Python 3.12 keeps some that never began, and would warn then
+        if inspect.iscoroutine(each) and inspect.getcoroutinestate(each) == inspect.CORO_CREATED:
+            each.close()
+    return tried
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::pytest_alchemy.errors.ResourceNeverCreatedWarning")
 @pytest.mark.parametrize(
@@ -163,16 +179,7 @@ def attempt(program: Program, tried: set[Place]) -> str:
 def test_whatever_step_is_interrupted_everything_is_destroyed_and_at_once(
     program: Program,
 ) -> None:
-    gc.collect()  # what others left would be freed at some moment of ours
-    tried: set[Place] = set()
-    # A thread for each: Python 3.11 counts the depth of its stack wrong after some of these errors.
-    while DaemonThreads().submit(attempt, program, tried).result(PATIENCE):
-        pass
-    gc.collect()  # and what is left here, at some moment of others
-    for each in gc.get_objects():  # Python 3.12 keeps some that never began, and would warn then
-        if inspect.iscoroutine(each) and inspect.getcoroutinestate(each) == inspect.CORO_CREATED:
-            each.close()
-    assert len(tried) > 100
+    assert len(everywhere(attempt, program)) > 100
 
 
 class InterruptOfAlarm(Interrupt):
