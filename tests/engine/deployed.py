@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,13 @@ class World:
         self._things, self._log = folder / "things", folder / "log"
         self._things.mkdir(parents=True, exist_ok=True)
         self._fault, self._dies, self._calls = fault, dies, 0
+        self._guard = threading.RLock()
 
     @property
     def things(self) -> dict[str, dict[str, Any]]:
         """What exists, by physical name."""
-        return {file.name: json.loads(file.read_text()) for file in self._things.iterdir()}
+        with self._guard:  # or a thread meets what another one is just removing
+            return {file.name: json.loads(file.read_text()) for file in self._things.iterdir()}
 
     @property
     def sizes(self) -> list[tuple[str, int]]:
@@ -59,13 +62,15 @@ class World:
         for name in set(uses) - self.things.keys():
             self.note("WRONG:", thing, "uses what is not there:", name)
         said = {"id": thing.id, "size": thing.size, "uses": uses}
-        (self._things / thing.name).write_text(json.dumps(said))
+        with self._guard:
+            (self._things / thing.name).write_text(json.dumps(said))
 
     def drop(self, thing: Resource) -> None:
         for user in self.things.values():
             if thing.name in user["uses"]:
                 self.note("WRONG:", thing, "is destroyed, which is used by", user["id"], thing.name)
-        (self._things / thing.name).unlink(missing_ok=True)
+        with self._guard:
+            (self._things / thing.name).unlink(missing_ok=True)
 
     def act(self, verb: str, thing: Resource, effect: Callable[[], object]) -> None:
         self._calls += 1
