@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_alchemy.driver import Driver
-from pytest_alchemy.entry import CREATED, DESTROYED, Entry
+from pytest_alchemy.entry import CREATED, DESTROYED, FAILED, Entry
 from pytest_alchemy.errors import (
     ChangedWithinRunError,
     DeclaredInItselfError,
@@ -13,7 +13,7 @@ from pytest_alchemy.errors import (
     OwnedElsewhereError,
     ResourceDefinitionError,
 )
-from pytest_alchemy.hooks import runs_in_hook_of
+from pytest_alchemy.hooks import hook_of, runs_in_hook_of
 from pytest_alchemy.kinds import Kind, kind_of
 from pytest_alchemy.lifecycle import make, record_intent, take_over, turn, update
 from pytest_alchemy.resource import Resource
@@ -132,15 +132,27 @@ async def _again(existing: Entry, resource: Resource, driver: Driver) -> Resourc
         refuse_in_itself(existing, resource)
         await turn(existing, others, driver)
     try:
-        if existing.status is CREATED:
+        if existing.status is CREATED and await _is_there(existing, driver):
             return await _same(existing, resource, driver)
     finally:
         existing.busy = False
         existing.end()
-    # A create of it failed, or children of it are left: what there is of it goes first.
+    # A create or a destroy of it failed, or children of it are left: what there is of it goes first.
     await existing.scope.unmake(existing, driver)
     existing.scope.forget(existing)
     return None
+
+
+async def _is_there(existing: Entry, driver: Driver) -> bool:
+    """Tell whether *existing* is there, which a failed destroy may have destroyed; where nobody can look, it is."""
+    if existing.in_doubt and "read" in existing.kind.hooks:
+        read = hook_of(existing, existing.resource, existing.kind.hooks["read"])
+        there, _ = await driver.call(read, loop=existing.loop)
+        if not there:
+            existing.status = FAILED
+            return False
+        existing.in_doubt = False
+    return True
 
 
 async def _same(existing: Entry, resource: Resource, driver: Driver) -> Resource:

@@ -50,13 +50,14 @@ class Entry(Turns):
         settled: False if a create was cut off, so that the provider may still finish it.
         failed_inside: True once the create of something inside it failed.
         half_changed: True while an update of it has not reported back.
+        in_doubt: True once somebody has tried to destroy it: it may be gone.
         needed_by: What depends on it and still exists.
     """
 
     __slots__ = (
-        "_own_scope", "at", "failed_inside", "half_changed", "id", "key", "kind", "loop", "name", "needed_by", "needs",
-        "parent", "profile", "props", "recorded", "resource", "scope", "seq", "settled", "status", "test", "where",
-        "world",
+        "_own_scope", "at", "failed_inside", "half_changed", "id", "in_doubt", "key", "kind", "loop", "name",
+        "needed_by", "needs", "parent", "profile", "props", "recorded", "resource", "scope", "seq", "settled",
+        "status", "test", "where", "world",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, kind: Kind, resource: Resource, seq: int) -> None:
@@ -66,7 +67,7 @@ class Entry(Turns):
         self.key: tuple[str, str] | int = (kind.name, resource.id)
         self.status = CREATING
         self.loop: Loop | None = None
-        self.recorded = self.failed_inside = self.half_changed = False
+        self.recorded = self.failed_inside = self.half_changed = self.in_doubt = False
         self.settled = True
         self.world = ""
         self.where = resource._alchemy.where
@@ -115,7 +116,7 @@ class Entry(Turns):
         entry.key = kind.name, resource.id
         entry.status = CREATED if created else FAILED
         entry.settled, entry.recorded = settled, True
-        entry.failed_inside = entry.half_changed = False
+        entry.failed_inside = entry.half_changed = entry.in_doubt = False
         entry.name, entry.world, entry.profile = intent.name, intent.world, intent.profile
         if props is None:
             key = resource_key(kind.name, intent.id)

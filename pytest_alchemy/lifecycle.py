@@ -62,7 +62,7 @@ async def destroy(owned: Owned, driver: Driver, deadline: float | None = None) -
         if stage.records_attempts:
             _note(owned, records.Destroying(owned.seq))
         if isinstance(owned, Entry):
-            existed = owned.status is CREATED
+            existed, owned.in_doubt = owned.status is CREATED, True
             comes_back = owned.recorded and owned.may_go_on and _is_being_made(owned)
             await unmake(owned, driver, deadline)
             if comes_back:

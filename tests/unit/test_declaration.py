@@ -19,7 +19,16 @@ from pytest_alchemy.errors import (
 )
 from pytest_alchemy.scope import Scope
 from tests.unit.support.scopes import Hand, entry_of, lines, new_scope, new_stage
-from tests.unit.support.world import AsyncThing, ChangingThing, Meeting, Slow, Thing, World
+from tests.unit.support.world import (
+    AsyncThing,
+    Broken,
+    ChangingThing,
+    Meeting,
+    ReadableThing,
+    Slow,
+    Thing,
+    World,
+)
 from tests.unit.support.world import world as here
 
 PATIENCE = 10.0
@@ -147,6 +156,25 @@ def test_after_an_update_that_failed_the_old_properties_are_applied_again(
         hand.create(scope, ChangingThing("a", size=2))
 
     assert world.done == ["create a", "update a", "update a", "size 2 -> 2"]
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_a_destroy_that_failed_has_destroyed_all_the_same_is_made_again(
+    hand: Hand, scope: Scope, world: World, gone: bool
+) -> None:
+    thing = hand.create(scope, ReadableThing("a"))
+    world.broken["destroy a"] = Broken("the answer was lost")
+    with pytest.raises(ExceptionGroup):
+        hand.remove(scope, thing)
+    del world.broken["destroy a"]
+    if gone:
+        world.alive.clear()
+
+    for _ in range(2):
+        hand.create(scope, ReadableThing("a"))
+
+    assert world.ids == ["a"]
+    assert world.times("create a") == 1 + gone
 
 
 def test_an_update_changes_what_is_needed(hand: Hand, scope: Scope, world: World) -> None:
