@@ -54,8 +54,6 @@ def end_on_sigterm(config: pytest.Config, wanted: Callable[[], bool] = lambda: T
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return
     process, is_worker = forks.process, hasattr(config, "workerinput")
-    reminder = _Reminder()
-    config.pluginmanager.register(reminder)
 
     def end(number: int, frame: FrameType | None) -> None:
         # A forked child of a test is not ours to end.
@@ -73,16 +71,25 @@ def end_on_sigterm(config: pytest.Config, wanted: Callable[[], bool] = lambda: T
         if signal.getsignal(signal.SIGTERM) is end:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
+    reminder = _Reminder(restore)
+    config.pluginmanager.register(reminder)
     signal.signal(signal.SIGTERM, end)
-    config.add_cleanup(restore)
 
 
 class _Reminder:
-    """Ends the run after a test that took the exit for a failure of its own: unlike Ctrl-C it is an `Exception`."""
+    """
+    Ends the run after a test that took the exit for a failure of its own: unlike Ctrl-C it is an `Exception`.
+
+    Args:
+        restore: Gives the signal back.
+    """
 
     is_due = False
     is_heard = False
     """Whether pytest deals with it right now: then another one would end that half-way, with a traceback."""
+
+    def __init__(self, restore: Callable[[], object]) -> None:
+        self._restore = restore
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_keyboard_interrupt(self) -> Generator[None]:
@@ -98,6 +105,11 @@ class _Reminder:
         """The exit did not get through."""
         if self.is_due:
             _exit()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_unconfigure(self) -> None:
+        """The run is over. From now on pytest would let the exit through to Python, with a traceback and code 1."""
+        self._restore()
 
 
 def _exit() -> NoReturn:

@@ -39,6 +39,26 @@ def test_it_ends_the_run_unless_that_is_turned_off(
     assert world.left == []
 
 
+def test_one_that_comes_when_the_run_is_over_ends_the_process_without_a_word(
+    pytester: pytest.Pytester, world: World
+) -> None:
+    pytester.makeconftest(
+        """
+        import os, signal
+
+        def pytest_unconfigure():
+            os.kill(os.getpid(), signal.SIGTERM)
+        """
+    )
+    pytester.makepyfile("def test_it(alchemy_scope): pass")
+
+    result = world.run_apart()
+
+    assert result.ret == -signal.SIGTERM
+    assert "Traceback" not in result.stderr.str()
+    result.assert_outcomes(passed=1)
+
+
 def test_a_second_one_while_pytest_deals_with_the_first_changes_nothing(
     pytester: pytest.Pytester, world: World
 ) -> None:
