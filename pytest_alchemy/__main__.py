@@ -7,12 +7,13 @@ import signal
 
 def main() -> None:
     """Run the command. Ctrl-C while it is only being loaded ends it without a word: nothing has begun."""
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is signal.default_int_handler:  # else whoever started it has it ignored
+    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_heard:  # else whoever started it has it ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from pytest_alchemy.cli import main as verbs
 
-    signal.signal(signal.SIGINT, handler)
+    if is_heard:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     verbs(prog_name="alchemy")
 
 
