@@ -338,11 +338,11 @@ class Teardown:
         ended: queue.SimpleQueue[tuple[Owned, Failure | BaseException | None]],
     ) -> bool:
         """Destroy *thing* in a thread of its own, if there is one to be had; what becomes of it is put into *ended*."""
-        context = contextvars.copy_context()
-        steps = self._one(thing, self._driver, share=self._share)
+        context, share = contextvars.copy_context(), self._share
 
         def run() -> None:
             try:
+                steps = self._one(thing, self._driver, share=share)
                 ended.put((thing, context.run(run_blocking, steps)))
             except BaseException as error:  # whoever waits gets it
                 ended.put((thing, error))
@@ -350,7 +350,6 @@ class Teardown:
         try:
             start_daemon(run)
         except RuntimeError:  # the system gives no more threads
-            steps.close()
             return False
         return True
 
