@@ -60,6 +60,8 @@ class Entry(Turns):
         "status", "test", "where", "world",
     )  # fmt: skip
 
+    alone: ClassVar[bool] = False
+
     def __init__(self, scope: Scope, kind: Kind, resource: Resource, seq: int) -> None:
         Turns.__init__(self, busy=True)  # whoever makes the entry creates the resource
         self.scope, self.kind, self.resource, self.seq = scope, kind, resource, seq
@@ -163,8 +165,6 @@ class Entry(Turns):
     def title(self) -> str:
         """How messages call it: ``D1Database 'orders'``."""
         return f"{self.kind.title} {self.id!r}"
-
-    alone: ClassVar = False
 
     @property
     def parallel(self) -> bool:
